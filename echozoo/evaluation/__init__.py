@@ -1,0 +1,1 @@
+"""Measuring: plain functions, and the metrics that the Runner calls."""

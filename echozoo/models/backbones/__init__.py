@@ -1,0 +1,5 @@
+"""Image encoders."""
+
+from echozoo.registry import import_parts
+
+import_parts(__name__)

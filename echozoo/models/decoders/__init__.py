@@ -1,0 +1,5 @@
+"""Mask decoders."""
+
+from echozoo.registry import import_parts
+
+import_parts(__name__)

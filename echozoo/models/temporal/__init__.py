@@ -1,0 +1,5 @@
+"""Temporal modules: frames exchange features."""
+
+from echozoo.registry import import_parts
+
+import_parts(__name__)

@@ -1,0 +1,64 @@
+"""Every registry of echozoo, in one place.
+
+Each registry extends mmseg's of the same kind, which extends mmengine's, so that parts of all
+three are named in a config without a prefix. Temporal modules and prompt heads are kinds that
+mmseg does not have: they are roots of their own.
+
+A new part is one file in the folder of its kind, with one decorator; the folders import their
+files by themselves (see `import_parts`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from mmengine.registry import Registry
+from mmseg import registry as upstream
+
+
+def import_parts(package: str) -> None:
+    """Import every module below a package, so that the decorators in them have run.
+
+    Args:
+        package: Dotted name of an imported package.
+    """
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.iter_modules(path, prefix=f"{package}."):
+        importlib.import_module(module.name)
+
+
+def _extend(parent: Registry, *packages: str) -> Registry:
+    # A registry searches its parents but never runs their imports: `echozoo.upstream` does.
+    locations = ["echozoo.upstream", *packages]
+    return Registry(parent.name, parent=parent, scope="echozoo", locations=locations)
+
+
+# Parts that echozoo declares.
+MODELS = _extend(upstream.MODELS, "echozoo.models")
+DATASETS = _extend(upstream.DATASETS, "echozoo.datasets")
+TRANSFORMS = _extend(upstream.TRANSFORMS, "echozoo.datasets.transforms")
+METRICS = _extend(upstream.METRICS, "echozoo.evaluation.metrics")
+HOOKS = _extend(upstream.HOOKS, "echozoo.engine.hooks")
+OPTIM_WRAPPER_CONSTRUCTORS = _extend(upstream.OPTIM_WRAPPER_CONSTRUCTORS, "echozoo.engine")
+TEMPORAL_MODULES = Registry(
+    "temporal module", scope="echozoo", locations=["echozoo.models.temporal"]
+)
+PROMPT_HEADS = Registry("prompt head", scope="echozoo", locations=["echozoo.models.prompt_heads"])
+
+# Kinds that echozoo uses as they are: without a node here, mmengine warns that it finds none.
+RUNNERS = _extend(upstream.RUNNERS)
+RUNNER_CONSTRUCTORS = _extend(upstream.RUNNER_CONSTRUCTORS)
+LOOPS = _extend(upstream.LOOPS)
+DATA_SAMPLERS = _extend(upstream.DATA_SAMPLERS)
+MODEL_WRAPPERS = _extend(upstream.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = _extend(upstream.WEIGHT_INITIALIZERS)
+OPTIMIZERS = _extend(upstream.OPTIMIZERS)
+OPTIM_WRAPPERS = _extend(upstream.OPTIM_WRAPPERS)
+PARAM_SCHEDULERS = _extend(upstream.PARAM_SCHEDULERS)
+EVALUATOR = _extend(upstream.EVALUATOR)
+TASK_UTILS = _extend(upstream.TASK_UTILS)
+VISUALIZERS = _extend(upstream.VISUALIZERS)
+VISBACKENDS = _extend(upstream.VISBACKENDS)
+LOG_PROCESSORS = _extend(upstream.LOG_PROCESSORS)
+INFERENCERS = _extend(upstream.INFERENCERS)

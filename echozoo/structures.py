@@ -1,0 +1,35 @@
+"""The one structure that travels from the data pipeline through the model to the metrics."""
+
+from __future__ import annotations
+
+from mmengine.structures import BaseDataElement
+
+
+class EchoDataSample(BaseDataElement):
+    """One clip of T frames with K structures: its labels, its prompts, its predictions.
+
+    Data fields (all tensors, present where they make sense):
+        gt_labels (T, H, W) uint8: label map at the size of the network's input. 0 is background,
+            k the k-th of ``structures`` (with all three: 1 LV cavity, 2 myocardium, 3 left
+            atrium, as CAMUS stores them).
+        native_labels (T, H0, W0) uint8: the label map as it is on disk, for testing.
+        points (T, K, P, 2) float32: (x, y) in pixels of the network's input.
+        point_labels (T, K, P) int64: 1 foreground, 0 background, -1 padding.
+        boxes (T, K, 4) float32: (x1, y1, x2, y2) in pixels of the network's input.
+        mask_prompts (T, K, h, w) float32: coarse masks as logits.
+        pred_masks (T, K, H0, W0) bool: one mask a structure, on the native grid.
+        pred_labels (T, H0, W0) uint8: the same as one label map; where masks overlap, the
+            structure with the highest score.
+
+    Meta fields:
+        patient (str), view ("2CH" or "4CH"), sequence (str): where the clip is from; ``sequence``
+            names one film ("patient0001_4CH").
+        frames (tuple of T int): indices into the film, from 0.
+        instants (tuple of T str): "ED", "ES" or "" for the frames between.
+        structures (tuple of K str): "lv", "myo", "la".
+        spacing (dy, dx): mm a pixel of the native grid, or None where unknown.
+        native_size (H0, W0), input_size (H, W).
+        valid_size (h, w): the part of the input, from its top left corner, that holds image; the
+            rest is padding. Equal to ``input_size`` where the image was stretched.
+        quality (str or None): "Good", "Medium" or "Poor".
+    """
