@@ -1,0 +1,79 @@
+"""CAMUS: clips of 8 frames from the half sequences, three structures, the split files beside the data.
+
+Where a data set has no sequences, clips are the pairs of end diastole and end systole.
+One clip a step and process; the path comes from --data-root or the environment's CAMUS_ROOT.
+"""
+
+dataset_type = "CAMUSDataset"
+
+train_pipeline = [
+    dict(type="LoadClip"),
+    dict(type="ResizeClip"),
+    # The augmentations of the published SAMUS, each with probability 0.5.
+    dict(type="RandomGamma", gamma=(1.0, 2.4), prob=0.5),
+    dict(type="RandomRotate", degrees=30, prob=0.5),
+    dict(type="RandomScaleCrop", scale=(1.0, 1.3), prob=0.5),
+    dict(type="RandomContrast", contrast=(0.8, 2.0), prob=0.5),
+    dict(type="PointPrompts", rule="random"),
+    dict(type="PackClip"),
+]
+test_pipeline = [
+    dict(type="LoadClip"),
+    dict(type="ResizeClip"),
+    dict(type="PointPrompts", rule="raster_middle"),
+    dict(type="PackClip"),
+]
+
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=None,
+        subset="train",
+        split="files",
+        frames="sequence",
+        clip_length=8,
+        image_size=(256, 256),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=None,
+        subset="val",
+        split="files",
+        frames="sequence",
+        clip_length=8,
+        image_size=(256, 256),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=False,
+    sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=None,
+        subset="test",
+        split="files",
+        frames="sequence",
+        clip_length=8,
+        image_size=(256, 256),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+
+val_evaluator = dict(type="CAMUSMetric", metrics=("dice", "iou"))
+test_evaluator = dict(type="CAMUSMetric")

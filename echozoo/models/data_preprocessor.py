@@ -1,0 +1,56 @@
+"""From a list of clips to one scaled batch on the model's device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from echozoo.errors import ConfigError
+from echozoo.registry import MODELS
+
+
+@MODELS.register_module()
+class EchoDataPreprocessor(BaseDataPreprocessor):
+    """Stack the clips of a batch and scale their grey values.
+
+    Args:
+        mean: Subtracted from grey values in [0, 255]; one value, or one a channel. With three
+            values the grey image becomes three channels, each scaled on its own (SAM).
+        std: What the difference is divided by; as many values as ``mean``.
+    """
+
+    def __init__(self, mean: Sequence[float] = (0.0,), std: Sequence[float] = (255.0,)) -> None:
+        super().__init__()
+        if len(mean) != len(std):
+            raise ConfigError(
+                f"EchoDataPreprocessor: {len(mean)} values in mean and {len(std)} in std; "
+                "give as many of one as of the other"
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Stack and scale.
+
+        Args:
+            data: ``inputs``, a list of B tensors (T, 1, H, W) in [0, 255], and ``data_samples``.
+            training: Unused; part of mmengine's interface.
+
+        Returns:
+            The same keys, ``inputs`` now (B, T, C, H, W) float32, C the number of means.
+
+        Raises:
+            ConfigError: The clips differ in length or size, so that no batch can be made of them.
+        """
+        data = self.cast_data(data)
+        shapes = {tuple(clip.shape) for clip in data["inputs"]}
+        if len(shapes) > 1:
+            raise ConfigError(
+                f"a batch holds clips of different shapes, {sorted(shapes)} (T, C, H, W): "
+                "set batch_size=1, or a clip_length, for this data loader"
+            )
+        inputs = torch.stack(list(data["inputs"])).float()  # (B, T, 1, H, W)
+        data["inputs"] = (inputs - self.mean) / self.std  # (B, T, C, H, W)
+        return data

@@ -1,0 +1,86 @@
+"""What every segmentor of clips does the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import all_reduce_dict
+from torch import Tensor, nn
+
+from echozoo.models.freezing import freeze, hold_frozen_statistics
+
+
+class ClipSegmentorMixin(nn.Module):
+    """Freezing by pattern, published weights, and losses averaged over the processes.
+
+    Mixed into a subclass of mmengine's ``BaseModel``.
+    """
+
+    def prepare(
+        self,
+        frozen: Sequence[str],
+        trainable: Sequence[str],
+        pretrained: str | dict | None,
+    ) -> None:
+        """Freeze parameters and remember where the weights to start from lie.
+
+        Called at the end of a constructor. The weights are read by `init_weights`, which the
+        Runner calls before training, so that a model can be built without them.
+
+        Args:
+            frozen: Name patterns of parameters that do not train.
+            trainable: Exceptions to these.
+            pretrained: See `echozoo.models.checkpoints.initialise`.
+        """
+        freeze(self, frozen, trainable)
+        self.pretrained = pretrained
+
+    def init_weights(self) -> None:
+        """Initialise new layers, then load the weights that the config starts from."""
+        super().init_weights()
+        if self.pretrained:
+            from echozoo.models.checkpoints import initialise
+
+            initialise(self, self.pretrained)
+
+    def train(self, mode: bool = True) -> ClipSegmentorMixin:
+        """Set the mode, but hold the running statistics of frozen batch norms."""
+        super().train(mode)
+        hold_frozen_statistics(self)
+        return self
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses; what is logged is their mean over the processes.
+
+        Args:
+            losses: Scalars by name.
+
+        Returns:
+            The sum to differentiate, and the values to log.
+        """
+        loss, log_vars = super().parse_losses(losses)
+        log_vars = {name: value.detach().clone() for name, value in log_vars.items()}
+        all_reduce_dict(log_vars, op="mean")
+        return loss, log_vars
+
+
+def frames_of(clips: Tensor) -> Tensor:
+    """Fold time into the batch: (B, T, C, H, W) to (B * T, C, H, W), frames fastest."""
+    return clips.flatten(0, 1)  # (B, T, C, H, W) -> (B * T, C, H, W)
+
+
+def labels_of(samples: Sequence, size: tuple[int, int]) -> Tensor:
+    """Collect the label maps of a batch at a given size.
+
+    Args:
+        samples: B data samples with ``gt_labels`` (T, H, W).
+        size: (h, w) to resample to, nearest neighbour.
+
+    Returns:
+        Label maps (B * T, h, w) uint8.
+    """
+    labels = torch.cat([sample.gt_labels for sample in samples])  # (B * T, H, W)
+    if labels.shape[-2:] == tuple(size):
+        return labels
+    return nn.functional.interpolate(labels[:, None], size=size, mode="nearest-exact")[:, 0]

@@ -1,0 +1,80 @@
+"""mmseg's encoder-decoders on clips: every frame on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of
+from echozoo.models.segmentors.predictions import attach_label_map
+from echozoo.registry import MODELS
+from echozoo.structures import EchoDataSample
+
+
+@MODELS.register_module()
+class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
+    """Any backbone, neck and head of mmseg, fed with the frames of clips.
+
+    The baselines without prompts (U-Net, CE-Net) are configs of this; so is every other model
+    that mmseg can build. Classes are the background and the K structures.
+
+    Args:
+        frozen: Name patterns of parameters that do not train.
+        trainable: Exceptions to these.
+        pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`).
+        data_preprocessor: Scales the images.
+        **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head.
+    """
+
+    def __init__(
+        self,
+        frozen: Sequence[str] = (),
+        trainable: Sequence[str] = (),
+        pretrained: str | dict | None = None,
+        data_preprocessor: dict | None = None,
+        **kwargs,
+    ) -> None:
+        data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
+        super().__init__(data_preprocessor=MODELS.build(data_preprocessor), **kwargs)
+        self.prepare(frozen, trainable, pretrained)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[EchoDataSample] | None = None,
+        mode: str = "tensor",
+    ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
+        """Run the network on every frame.
+
+        Args:
+            inputs: Scaled clips (B, T, C, H, W).
+            data_samples: B samples.
+            mode: ``"tensor"`` for logits (B * T, K + 1, H, W), ``"loss"`` for a dict of losses,
+                ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
+
+        Returns:
+            What ``mode`` says.
+        """
+        frames = frames_of(inputs)  # (B * T, C, H, W)
+        if mode == "loss":
+            return self.loss(frames, _frame_samples(data_samples))
+        logits = self.encode_decode(frames, [{"img_shape": frames.shape[-2:]}] * len(frames))
+        if mode == "tensor":
+            return logits
+        clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K + 1, H, W)
+        for sample, clip in zip(data_samples, clips, strict=True):
+            attach_label_map(sample, clip)
+        return list(data_samples)
+
+
+def _frame_samples(samples: Sequence[EchoDataSample]) -> list[SegDataSample]:
+    """Give mmseg's losses one sample a frame, in the order of the folded batch."""
+    return [
+        SegDataSample(gt_sem_seg=PixelData(data=labels[None].long()))  # (1, H, W)
+        for sample in samples
+        for labels in sample.gt_labels
+    ]

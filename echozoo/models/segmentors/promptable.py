@@ -1,0 +1,132 @@
+"""The segmentor of the SAM family: an image, a prompt a structure, a mask a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of
+from echozoo.models.segmentors.predictions import attach_structure_masks
+from echozoo.registry import MODELS, PROMPT_HEADS
+from echozoo.structures import EchoDataSample
+
+
+@MODELS.register_module()
+class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
+    """Image encoder, neck, prompt head and mask decoder, from a clip to its masks.
+
+    ::
+
+        clips (B, T, C, H, W)
+          -> backbone, neck     embedding (B * T, E, h, w), once for all structures
+          -> prompt head        sparse and dense prompt embeddings of K structures
+          -> decoder            logits (B * T, K, 4h, 4w)
+          -> loss | masks on the grid of the image file
+
+    Every part is replaced in the config, never by a subclass.
+
+    Args:
+        backbone: Image encoder, called as ``(images (N, C, H, W), num_frames)``.
+        prompt_head: Prompt head, called as ``(embedding, samples)``.
+        decoder: Mask decoder.
+        neck: Between backbone and the rest; (N, E, h, w) in and out.
+        loss: Called as ``(logits, masks)`` on the decoder's own resolution; None for a model that
+            only predicts.
+        frozen: Name patterns of parameters that do not train.
+        trainable: Exceptions to these.
+        pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`); None
+            starts from scratch.
+        data_preprocessor: Scales the images.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        prompt_head: dict,
+        decoder: dict,
+        neck: dict | None = None,
+        loss: dict | None = None,
+        frozen: Sequence[str] = (),
+        trainable: Sequence[str] = (),
+        pretrained: str | dict | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
+        super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck else None
+        self.prompt_head = PROMPT_HEADS.build(prompt_head)
+        self.decoder = MODELS.build(decoder)
+        self.loss_function = MODELS.build(loss) if loss else None
+        self.prepare(frozen, trainable, pretrained)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[EchoDataSample] | None = None,
+        mode: str = "tensor",
+    ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
+        """Run the whole path.
+
+        Args:
+            inputs: Scaled clips (B, T, C, H, W).
+            data_samples: B samples with the prompts, and in training the labels.
+            mode: ``"tensor"`` for logits (B * T, K, 4h, 4w), ``"loss"`` for a dict of losses,
+                ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
+
+        Returns:
+            What ``mode`` says.
+        """
+        embedding = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
+        logits = self._decode(*self.prompt_head(embedding, data_samples))
+        if mode == "tensor":
+            return logits
+        if mode == "loss":
+            return self._loss(logits, data_samples)
+        clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
+        for sample, clip in zip(data_samples, clips, strict=True):
+            attach_structure_masks(sample, clip)
+        return list(data_samples)
+
+    def encode(self, images: Tensor, num_frames: int = 1) -> Tensor:
+        """Embed images: the costly half, needed once a frame whatever is clicked on it.
+
+        Args:
+            images: (N, C, H, W), scaled as in training; one channel is repeated to three. Frames
+                of one clip follow each other.
+            num_frames: T, so that N = B * T.
+
+        Returns:
+            Image embedding (N, E, h, w).
+        """
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)  # (N, 1, H, W) -> (N, 3, H, W)
+        embedding = self.backbone(images, num_frames=num_frames)
+        return self.neck(embedding) if self.neck is not None else embedding
+
+    def decode(self, embedding: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+        """Masks for points: the cheap half, needed once a click.
+
+        Args:
+            embedding: What `encode` returned, (N, E, h, w).
+            points: (N, K, P, 2) as (x, y) in pixels of the network's input.
+            labels: (N, K, P), 1 foreground, 0 background, -1 padding.
+
+        Returns:
+            Low-resolution logits (N, K, 4h, 4w).
+        """
+        return self._decode(*self.prompt_head.embed(embedding, points=points, labels=labels))
+
+    def _decode(self, sparse: Tensor, dense: Tensor, embedding: Tensor) -> Tensor:
+        dense_pe = self.prompt_head.dense_pe()
+        logits, _ = self.decoder(embedding, dense_pe, sparse, dense)
+        return logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
+
+    def _loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
+        labels = labels_of(samples, logits.shape[-2:])  # (N, h, w)
+        structures = torch.arange(1, logits.shape[1] + 1, device=labels.device)
+        masks = labels[:, None] == structures.view(1, -1, 1, 1)  # (N, K, h, w)
+        return self.loss_function(logits.float(), masks.float())
