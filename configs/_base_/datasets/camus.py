@@ -1,7 +1,7 @@
-"""CAMUS: clips of 8 frames from the half sequences, three structures, the split files beside the data.
+"""CAMUS: clips of 8 frames from the half sequences, three structures, split files beside the data.
 
-Where a data set has no sequences, clips are the pairs of end diastole and end systole.
-One clip a step and process; the path comes from --data-root or the environment's CAMUS_ROOT.
+Where a data set has no sequences, clips are the pairs of end diastole and end systole. One clip a
+step and process. The path comes from --data-root or the environment's CAMUS_ROOT.
 """
 
 dataset_type = "CAMUSDataset"
