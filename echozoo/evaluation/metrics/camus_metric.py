@@ -1,0 +1,263 @@
+"""The metric that validates and tests segmentation on CAMUS: overlap and boundary distances."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from echozoo.errors import DataError
+from echozoo.evaluation.functional.aggregate import (
+    ABSENT,
+    ALL,
+    EMPTY,
+    MEAN,
+    SCORED,
+    Summary,
+    summarise,
+)
+from echozoo.evaluation.functional.overlap import dice, iou
+from echozoo.evaluation.functional.surface import hd_px, surface_distances
+from echozoo.evaluation.report import results_table, write_csv, write_json
+from echozoo.registry import METRICS
+
+OVERLAP = ("dice", "iou")
+SURFACE = ("hd_mm", "hd95_mm", "assd_mm", "hd_px")
+EMPTY_AS_0 = "dice_with_empty_as_0"
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """The one result that a sample leaves: its cases, frame by frame."""
+
+    sequence: str
+    frames: tuple[int, ...]
+    """Every frame of the clip in its order, repetitions included."""
+    rows: dict[int, list[dict[str, Any]]]
+    """For each distinct frame one row a structure."""
+
+
+@METRICS.register_module()
+class CAMUSMetric(BaseMetric):
+    """Dice, IoU, Hausdorff distance, HD95 and ASSD per image, then per structure, instant and view.
+
+    A case is one structure in one image, measured on the native grid. A prediction that is empty
+    where the structure is, and a structure that the reference lacks, have no distance and no
+    overlap worth a mean: they are NaN, and counted beside every mean. As a mean over the rest
+    flatters a model that gives up on hard images, ``dice_with_empty_as_0`` counts an empty
+    prediction as the 0 that it is: **choose checkpoints by it** (``save_best=
+    "camus/dice_with_empty_as_0", rule="greater"``). A model that predicts nothing has NaN under
+    ``camus/dice`` and 0 there.
+
+    Keys, under ``camus/``: ``dice iou hd_mm hd95_mm assd_mm hd_px dice_with_empty_as_0`` as means
+    over the structures' means, the same for each structure (``lv/dice``), ``num_images
+    num_patients``, and for each structure ``lv/num_empty``, ``lv/num_absent``. Millimetres are NaN
+    for images of unknown spacing.
+
+    Every frame of every film counts once: where clips overlap, in the clip that shows most frames
+    on both sides of it; where a clip repeats a frame (short films are padded so), at the first
+    of its places. The cases of all processes are gathered in memory, without files.
+
+    Args:
+        surface: Measure distances too; without them a validation costs next to nothing.
+        report: Show the results table with 95 % intervals, and write files.
+        out_dir: Folder for ``results.csv`` (one row a case) and ``results.json`` (the summary);
+            None writes nothing. Needs ``report``.
+        config_name: Noted in results.json.
+        seed: Of the patient bootstrap.
+        n_resamples: Of the patient bootstrap.
+        prefix: Of the keys; "camus" if None.
+    """
+
+    default_prefix = "camus"
+
+    def __init__(
+        self,
+        surface: bool = True,
+        report: bool = True,
+        out_dir: str | None = None,
+        config_name: str | None = None,
+        seed: int = 0,
+        n_resamples: int = 2000,
+        prefix: str | None = None,
+    ) -> None:
+        # "gpu" is mmengine's name for all_gather_object, which works over gloo as well; its "cpu"
+        # goes through files in the working directory.
+        super().__init__(collect_device="gpu", prefix=prefix)
+        self.surface = surface
+        self.report = report
+        self.out_dir = out_dir
+        self.config_name = config_name
+        self.seed = seed
+        self.n_resamples = n_resamples
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score a batch of clips; each leaves exactly one result.
+
+        Args:
+            data_batch: Not used.
+            data_samples: `EchoDataSample` as dicts, with ``native_labels`` (T, H0, W0),
+                ``pred_masks`` (T, K, H0, W0) and the meta fields.
+
+        Raises:
+            DataError: Masks are missing or do not fit the reference.
+        """
+        self.results.extend(score_clip(sample, self.surface) for sample in data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the cases of all processes and summarise them.
+
+        Args:
+            size: Length of the dataset. Not used: mmengine would cut the gathered list to it, which
+                loses cases where a sampler pads otherwise than mmengine's own; here a case
+                that came twice is known by its name.
+
+        Returns:
+            The metrics, on every process.
+        """
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
+        """Summarise the gathered clips, on the first process.
+
+        Args:
+            results: One a sample, of all processes.
+
+        Returns:
+            Metrics without prefix.
+        """
+        rows = merge_clips(results)
+        structures = tuple(dict.fromkeys(row["structure"] for row in rows))
+        metrics = (*OVERLAP, *(SURFACE if self.surface else ()), EMPTY_AS_0)
+        n_resamples = self.n_resamples if self.report else 0
+        summaries = summarise(rows, metrics, structures, n_resamples, self.seed)
+        if self.report:
+            print_log(f"\n{results_table(summaries)}", logger="current")
+            if self.out_dir is not None:
+                write_csv(self.out_dir, rows)
+                bootstrap = {"n_resamples": self.n_resamples, "seed": self.seed}
+                write_json(self.out_dir, summaries, self.config_name, bootstrap)
+        return _flatten([s for s in summaries if s.instant == s.view == ALL])
+
+
+def score_clip(sample: dict[str, Any], surface: bool = True) -> ScoredClip:
+    """Measure every distinct frame of a predicted clip.
+
+    Args:
+        sample: An `EchoDataSample` as a dict, predictions included.
+        surface: Measure distances too.
+
+    Returns:
+        The clip's cases.
+
+    Raises:
+        DataError: Masks are missing or do not fit the reference.
+    """
+    predictions, labels = _masks_of(sample)
+    frames = tuple(int(frame) for frame in sample["frames"])
+    rows = {}
+    for place, frame in enumerate(frames):
+        if frame in rows:
+            continue
+        image = {
+            "patient": sample["patient"],
+            "view": sample["view"],
+            "sequence": sample["sequence"],
+            "frame": frame,
+            "instant": sample["instants"][place],
+            "quality": sample.get("quality"),
+        }
+        rows[frame] = [
+            image
+            | {"structure": name}
+            | _score(predictions[place, k], labels[place] == k + 1, sample["spacing"], surface)
+            for k, name in enumerate(sample["structures"])
+        ]
+    return ScoredClip(sample["sequence"], frames, rows)
+
+
+def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
+    """Take every frame of every film once.
+
+    Where clips share a frame, the one counts that shows most frames on both sides of it, then the
+    one that starts first: a rule that the order of clips, and so the number of processes, does
+    not enter.
+
+    Args:
+        clips: Scored clips, possibly the same one twice.
+
+    Returns:
+        One row a case, sorted by film and frame.
+    """
+    chosen: dict[tuple[str, int], tuple[tuple, ScoredClip]] = {}
+    for clip in clips:
+        for frame in clip.rows:
+            place = clip.frames.index(frame)
+            context = min(place, len(clip.frames) - 1 - place)
+            rank = (-context, clip.frames)
+            key = clip.sequence, frame
+            if key not in chosen or rank < chosen[key][0]:
+                chosen[key] = rank, clip
+    return [row for key in sorted(chosen) for row in chosen[key][1].rows[key[1]]]
+
+
+def _masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    for field in ("pred_masks", "native_labels"):
+        if sample.get(field) is None:
+            raise DataError(
+                f"{sample['sequence']}: the sample has no {field}; test with a dataset in "
+                "test_mode and a segmentor in mode 'predict'"
+            )
+    predictions, labels = _to_numpy(sample["pred_masks"]), _to_numpy(sample["native_labels"])
+    frames, size = labels.shape[:1], labels.shape[1:]
+    wanted = (*frames, len(sample["structures"]), *size)
+    if predictions.shape != wanted:
+        raise DataError(
+            f"{sample['sequence']}: pred_masks are {predictions.shape}, wanted {wanted} "
+            "(frames, structures, height, width of the reference)"
+        )
+    return predictions, labels
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+def _score(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing: tuple[float, float] | None,
+    surface: bool,
+) -> dict[str, Any]:
+    status = SCORED
+    if not reference.any():
+        status = ABSENT
+    elif not prediction.any():
+        status = EMPTY
+    row = {"status": status, "dice": dice(prediction, reference), "iou": iou(prediction, reference)}
+    row[EMPTY_AS_0] = 0.0 if status == EMPTY else row["dice"]
+    if surface:
+        distances = (float("nan"),) * 3
+        if spacing is not None:
+            distances = surface_distances(prediction, reference, tuple(spacing))
+        row.update(zip(SURFACE, (*distances, hd_px(prediction, reference)), strict=True))
+    return row
+
+
+def _flatten(summaries: Sequence[Summary]) -> dict[str, float]:
+    # The mean over structures first: a log line begins with what is looked for.
+    (overall,) = (summary for summary in summaries if summary.structure == MEAN)
+    metrics: dict[str, float] = {name: e.mean for name, e in overall.estimates.items()}
+    metrics |= {"num_images": overall.num_images, "num_patients": overall.num_patients}
+    for summary in summaries:
+        if summary is not overall:
+            numbers = {name: e.mean for name, e in summary.estimates.items()}
+            numbers |= {"num_empty": summary.num_empty, "num_absent": summary.num_absent}
+            metrics |= {f"{summary.structure}/{name}": n for name, n in numbers.items()}
+    return metrics
