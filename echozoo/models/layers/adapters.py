@@ -1,0 +1,89 @@
+"""The small trainable layers that SAMUS adds to SAM (arXiv 2309.06824)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
+
+
+class FeatureAdapter(nn.Module):
+    """A bottleneck over channels: linear, GELU, linear. The caller adds the skip or leaves it.
+
+    Args:
+        embed_dims: Channels of a token.
+        ratio: Width of the bottleneck as a part of the channels.
+    """
+
+    def __init__(self, embed_dims: int, ratio: float = 0.25) -> None:
+        super().__init__()
+        self.down = nn.Linear(embed_dims, int(embed_dims * ratio))
+        self.up = nn.Linear(int(embed_dims * ratio), embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens (..., C) to (..., C)."""
+        return self.up(F.gelu(self.down(x)))
+
+
+class ConvStage(nn.Module):
+    """Optional 2 x 2 max pooling, then a 3 x 3 convolution, channel norm and GELU.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        pool: Whether to halve height and width first.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, pool: bool = False) -> None:
+        super().__init__()
+        self.pool = pool
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = LayerNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H, W), or to half the height and width."""
+        if self.pool:
+            x = F.max_pool2d(x, 2)
+        return F.gelu(self.norm(self.conv(x)))
+
+
+class ConvBranch(nn.Module):
+    """The CNN beside the ViT: a stage at full size, then one for each halving.
+
+    Args:
+        in_channels: Channels of the image.
+        channels: Channels of each stage; the output is 2 ** (len(channels) - 1) times smaller.
+    """
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = ConvStage(in_channels, channels[0])
+        self.downs = nn.Sequential(
+            *(
+                ConvStage(before, after, pool=True)
+                for before, after in zip(channels[:-1], channels[1:], strict=True)
+            )
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, H, W) to features (N, C, h, w)."""
+        return self.downs(self.stem(images))
+
+
+class PositionAdapter(nn.Module):
+    """Shrink SAM's table of absolute positions to a smaller grid, learnably.
+
+    Args:
+        embed_dims: Channels of the table.
+        num_halvings: Stages, each halving height and width; 0 leaves the table as it is.
+    """
+
+    def __init__(self, embed_dims: int, num_halvings: int) -> None:
+        super().__init__()
+        self.downs = nn.Sequential(
+            *(ConvStage(embed_dims, embed_dims, pool=True) for _ in range(num_halvings))
+        )
+
+    def forward(self, table: Tensor) -> Tensor:
+        """Map a table (1, S, S, C) to (1, s, s, C)."""
+        return self.downs(table.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

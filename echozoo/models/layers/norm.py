@@ -1,0 +1,51 @@
+"""Batch norm whose batch is that of all processes together, on any device."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class SyncBN(_BatchNorm):
+    """Batch norm over (N, C, ...) that takes its statistics over all processes while training.
+
+    Two processes give what one gives with both batches: outputs, gradients (averaged over the
+    processes, as distributed training does) and running statistics. torch's own SyncBatchNorm
+    does so on a GPU only. Processes may hold unequal numbers of positions. Evaluation, and
+    training in a single process, are plain batch norm.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, ...) over everything but C."""
+        together = self.training and dist.is_initialized() and dist.get_world_size() > 1
+        return self._normalise_together(x) if together else super().forward(x)
+
+    def _normalise_together(self, x: Tensor) -> Tensor:
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        wide = x.float()
+        # Mean first, then squares about it: sums of squares about zero would cancel.
+        count = wide.new_full((1,), x.numel() // x.shape[1])
+        sums = all_reduce(torch.cat([wide.sum(axes), count]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        centred = wide - mean.view(shape)
+        variance = all_reduce(centred.square().sum(axes)) / count
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
+        out = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() < 2:
+            raise ValueError(f"SyncBN: found an input of {x.dim()} dimensions, wants (N, C, ...)")
