@@ -11,6 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from echozoo.datasets.transforms.base import RandomTransform, pixel_size
+from echozoo.errors import ConfigError
 from echozoo.registry import TRANSFORMS
 
 
@@ -120,18 +121,24 @@ class ResizeClip(BaseTransform):
     cropping to ``valid_size`` and resizing to ``native_size``.
 
     Args:
-        size: Size (H, W) of the network's input.
+        size: Size (H, W) of the network's input; None takes the data set's ``image_size``, so that
+            a config states it once.
         keep_aspect: Fit the longer side, in mm, and pad with zeros at the bottom or at the right,
             as SAM does. Otherwise the clip is stretched, as SAMUS does.
     """
 
-    def __init__(self, size: tuple[int, int], keep_aspect: bool = False) -> None:
-        self.size = (int(size[0]), int(size[1]))
+    def __init__(self, size: tuple[int, int] | None = None, keep_aspect: bool = False) -> None:
+        self.size = size
         self.keep_aspect = keep_aspect
 
     def transform(self, results: dict) -> dict:
-        """Resize images and labels, and set ``input_size`` and ``valid_size``."""
-        height, width = self._fit(results) if self.keep_aspect else self.size
+        """Resize images and labels, and set ``input_size`` and ``valid_size``.
+
+        Raises:
+            ConfigError: Neither this transform nor the data set has a size.
+        """
+        size = self._size(results)
+        height, width = _fit(results, size) if self.keep_aspect else size
         old = results["images"].shape[1:]
         shrinks = height <= old[0] and width <= old[1]
         for key, interpolation in (
@@ -140,19 +147,27 @@ class ResizeClip(BaseTransform):
         ):
             if key in results:
                 frames = results[key]
-                clip = np.zeros((len(frames), *self.size), frames.dtype)
+                clip = np.zeros((len(frames), *size), frames.dtype)
                 for new, frame in zip(clip, frames, strict=True):
                     new[:height, :width] = cv2.resize(
                         frame, (width, height), interpolation=interpolation
                     )
                 results[key] = clip
-        results["input_size"] = self.size
+        results["input_size"] = size
         results["valid_size"] = (height, width)
         return results
 
-    def _fit(self, results: dict) -> tuple[int, int]:
-        dy, dx = pixel_size(results)
-        extent = np.array(results["images"].shape[1:]) * (dy, dx)  # mm
-        factor = min(self.size / extent)
-        height, width = (max(1, round(side * factor)) for side in extent)
-        return min(height, self.size[0]), min(width, self.size[1])
+    def _size(self, results: dict) -> tuple[int, int]:
+        size = self.size or results.get("image_size")
+        if not size:
+            raise ConfigError(
+                "ResizeClip: there is no size; give it size=(H, W), or the data set image_size=(H, W)"
+            )
+        return int(size[0]), int(size[1])
+
+
+def _fit(results: dict, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest size (h, w) inside ``size`` with the clip's aspect in mm."""
+    extent = np.array(results["images"].shape[1:]) * pixel_size(results)  # mm
+    height, width = np.maximum(np.rint(extent * min(size / extent)), 1).astype(int)
+    return int(height), int(width)

@@ -97,8 +97,8 @@ class RandomSpeckle(_RandomGrayLevels):
 
     def __init__(
         self,
-        strength: tuple[float, float] = (0.05, 0.25),
-        grain: tuple[float, float] = (0.7, 1.4),
+        strength: tuple[float, float] = (0.05, 0.2),
+        grain: tuple[float, float] = (0.8, 1.6),
         prob: float = 0.5,
     ) -> None:
         super().__init__(prob)

@@ -12,6 +12,7 @@ from echozoo.datasets.transforms.geometry import (
     RandomScaleCrop,
     ResizeClip,
 )
+from echozoo.errors import ConfigError
 from echozoo.registry import TRANSFORMS
 
 RANDOM = [RandomRotate(prob=1), RandomScaleCrop(prob=1), RandomAffine(prob=1)]
@@ -116,6 +117,13 @@ def test_shrinking_averages_and_does_not_shift(make_clip: Callable[..., dict]) -
     clip = ResizeClip(size=(8, 8))(clip)
     assert (clip["images"] == 100).all()
     assert np.array_equal(clip["labels"][0, 0], np.arange(8))
+
+
+def test_the_size_may_come_from_the_data_set(make_clip: Callable[..., dict]) -> None:
+    clip = make_clip() | {"image_size": (48, 32)}
+    assert ResizeClip()(clip)["images"].shape == (3, 48, 32)
+    with pytest.raises(ConfigError, match="no size"):
+        ResizeClip()(make_clip())
 
 
 def test_in_the_registry() -> None:
