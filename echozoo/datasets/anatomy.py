@@ -1,0 +1,99 @@
+"""The vocabulary of CAMUS: structures and their labels, views, instants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, IntEnum
+
+import numpy as np
+
+from echozoo.errors import ConfigError
+
+
+class Structure(IntEnum):
+    """A segmented structure; its value is its label on disk (0 is background).
+
+    Attributes:
+        short: Name in configs and tables, "lv".
+        full_name: Name for people.
+        colour: RGB in 0..255, told apart under the common colour deficiencies.
+    """
+
+    short: str
+    full_name: str
+    colour: tuple[int, int, int]
+
+    LV = 1, "lv", "left ventricular cavity", (213, 94, 0)
+    MYO = 2, "myo", "left ventricular myocardium", (0, 158, 115)
+    LA = 3, "la", "left atrium", (86, 180, 233)
+
+    def __new__(
+        cls, value: int, short: str, full_name: str, colour: tuple[int, int, int]
+    ) -> Structure:
+        """Make the label the member's value, and keep the rest as its attributes."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.short, member.full_name, member.colour = short, full_name, colour
+        return member
+
+
+class View(str, Enum):
+    """An apical view; its value is its name in file names."""
+
+    A2C = "2CH"
+    A4C = "4CH"
+
+    @property
+    def full_name(self) -> str:
+        """Name for people."""
+        return {"2CH": "apical two-chamber", "4CH": "apical four-chamber"}[self.value]
+
+
+class Instant(str, Enum):
+    """A named moment of the cardiac cycle; its value is its name in file names."""
+
+    ED = "ED"
+    ES = "ES"
+
+    @property
+    def full_name(self) -> str:
+        """Name for people."""
+        return {"ED": "end diastole", "ES": "end systole"}[self.value]
+
+
+STRUCTURES = tuple(structure.short for structure in Structure)
+VIEWS = tuple(view.value for view in View)
+INSTANTS = tuple(instant.value for instant in Instant)
+QUALITIES = ("Good", "Medium", "Poor")
+
+
+def choose_structures(names: Sequence[str]) -> tuple[Structure, ...]:
+    """Look structures up by their short names, in the order of their labels.
+
+    Raises:
+        ConfigError: A name is unknown, or there is none.
+    """
+    unknown = [name for name in names if name not in STRUCTURES]
+    if unknown or not names or isinstance(names, str):
+        raise ConfigError(
+            f"structures={names!r}: wanted a list of one or more of {', '.join(STRUCTURES)}"
+        )
+    return tuple(structure for structure in Structure if structure.short in names)
+
+
+def palette(names: Sequence[str] = STRUCTURES) -> list[tuple[int, int, int]]:
+    """RGB colours of the structures with these short names, in the order of their labels."""
+    return [structure.colour for structure in choose_structures(names)]
+
+
+def label_table(names: Sequence[str]) -> np.ndarray:
+    """A table that turns labels on disk into contiguous ones.
+
+    Returns:
+        (4,) uint8: entry v is k where v is the label of the k-th chosen structure (counted from
+        1), and 0 for background and the structures that were not chosen.
+    """
+    table = np.zeros(len(Structure) + 1, np.uint8)
+    for k, structure in enumerate(choose_structures(names), start=1):
+        table[structure] = k
+    return table

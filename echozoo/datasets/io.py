@@ -1,0 +1,322 @@
+"""Reading and writing images, and the Info files beside them: the one user of SimpleITK.
+
+Arrays are (T, H, W) with the time axis first and upright images; spacing is (dy, dx) in mm. The
+grid is the one on disk: the NIfTI files of 2023 are isotropic (0.308 mm), the older .mhd files
+have twice as many rows (0.154 x 0.308 mm).
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+from echozoo.errors import DataError
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mhd")
+
+# Files are checked here before ITK sees them; its own warnings would only break the screen.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+class Volume(NamedTuple):
+    """Frames on one grid: ``array`` (T, H, W) uint8 and ``spacing`` (dy, dx) in mm."""
+
+    array: np.ndarray
+    spacing: tuple[float, float]
+
+
+def read_volume(path: str | Path, label: bool = False) -> Volume:
+    """Read a NIfTI or .mhd file; a 2-D image is one frame.
+
+    Pixels become uint8 by fixed rules, so that two frames of one patient stay comparable: values
+    in [0, 255] are rounded; an image of fractions in [0, 1] is multiplied by 255; any other range
+    is refused, never stretched. Labels have to be whole numbers, of any data type.
+
+    Args:
+        path: A .nii.gz, .nii or .mhd file.
+        label: Whether it holds labels.
+
+    Returns:
+        The array (T, H, W) uint8 and its spacing (dy, dx) in mm.
+
+    Raises:
+        DataError: The file is absent, empty, truncated, no image, not 2-D or 3-D, has several
+            channels, or its pixels are NaN or do not fit uint8.
+    """
+    path = Path(path)
+    _check_complete(path)
+    image = _execute(path, lambda reader: reader.Execute())
+    array = sitk.GetArrayFromImage(image)
+    _check_layout(path, image.GetDimension(), image.GetNumberOfComponentsPerPixel())
+    if array.ndim == 2:
+        array = array[None]  # (1, H, W)
+    array = _to_labels(path, array) if label else _to_pixels(path, array)
+    # NIfTI keeps 32-bit numbers: to a nanometre, 0.308 is 0.308.
+    dx, dy = (round(step, 6) for step in image.GetSpacing()[:2])
+    return Volume(array, (dy, dx))
+
+
+def read_shape(path: str | Path) -> tuple[int, int, int]:
+    """Read (T, H, W) from the header alone.
+
+    Raises:
+        DataError: As `read_volume`, for what a header can show.
+    """
+    path = Path(path)
+    _check_present(path)
+    reader = _execute(path, lambda reader: (reader.ReadImageInformation(), reader)[1])
+    size = reader.GetSize()
+    _check_layout(path, len(size), reader.GetNumberOfComponents())
+    return (size[2] if len(size) == 3 else 1, size[1], size[0])
+
+
+def write_volume(path: str | Path, array: np.ndarray, spacing: tuple[float, float]) -> None:
+    """Write an image or a sequence as NIfTI or .mhd, by the suffix; folders are made.
+
+    Args:
+        path: A .nii.gz, .nii or .mhd file (the latter with its .raw beside it).
+        array: (H, W) or (T, H, W), of a numeric type or bool. Time is the file's last axis.
+        spacing: (dy, dx) in mm.
+
+    Raises:
+        DataError: The suffix or the shape is another, or the file cannot be written.
+    """
+    path = Path(path)
+    if not path.name.endswith(IMAGE_SUFFIXES):
+        raise DataError(f"{path}: wanted a name ending in one of {', '.join(IMAGE_SUFFIXES)}")
+    if array.ndim not in (2, 3):
+        raise DataError(f"{path}: array of shape {array.shape}, wanted (H, W) or (T, H, W)")
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    dy, dx = (float(step) for step in spacing)
+    image.SetSpacing((dx, dy, 1.0)[: array.ndim])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(path), path.name.endswith(".gz"))
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be written ({_last_line(error)})") from error
+
+
+def source_files(path: str | Path) -> tuple[Path, ...]:
+    """The files that hold an image: itself and, for .mhd, the data file that its header names.
+
+    Raises:
+        DataError: The file, or the data file, is absent or empty.
+    """
+    path = Path(path)
+    _check_present(path)
+    if path.suffix != ".mhd":
+        return (path,)
+    name = _mhd_header(path).get("ElementDataFile", "")
+    if name in ("LOCAL", "LIST"):
+        return (path,)
+    if not name:
+        raise DataError(f"{path}: no line 'ElementDataFile = …': the header is truncated")
+    raw = path.parent / name
+    if not raw.is_file():
+        raise DataError(f"{path}: its data file {name} is not in {path.parent}; copy it there")
+    return (path, raw)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What an Info_*.cfg file says, of either generation; None where it says nothing.
+
+    Attributes:
+        ed, es: Frames of the film, counted from 0 (the file counts from 1).
+        num_frames: Length of the film.
+        sex, age: "F" or "M"; years.
+        quality: "Good", "Medium" or "Poor".
+        ef: Ejection fraction, percent.
+        edv, esv: Volumes in ml; only the older files have them.
+        frame_rate: Frames a second; only the files of 2023 have it.
+    """
+
+    ed: int | None = None
+    es: int | None = None
+    num_frames: int | None = None
+    sex: str | None = None
+    age: float | None = None
+    quality: str | None = None
+    ef: float | None = None
+    edv: float | None = None
+    esv: float | None = None
+    frame_rate: float | None = None
+
+
+_INFO_FIELDS = {
+    "ed": "ed",
+    "es": "es",
+    "nbframe": "num_frames",
+    "sex": "sex",
+    "age": "age",
+    "imagequality": "quality",
+    "ef": "ef",
+    "lvef": "ef",
+    "lvedv": "edv",
+    "lvesv": "esv",
+    "framerate": "frame_rate",
+}
+
+
+def read_info(path: str | Path) -> Info:
+    """Read an Info_*.cfg file, lines of ``Key: value``; unknown keys are passed over.
+
+    Raises:
+        DataError: The file cannot be read, or a value is not the number it has to be.
+    """
+    path = Path(path)
+    fields = {}
+    for line in _read_text(path).splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        field = _INFO_FIELDS.get(key.lower())
+        if field and value and value.lower() not in ("nan", "none", "n/a"):
+            fields[field] = _info_value(path, key, field, value)
+    return Info(**fields)
+
+
+def _info_value(path: Path, key: str, field: str, value: str) -> str | int | float:
+    if field in ("sex", "quality"):
+        return value.capitalize()
+    try:
+        number = float(value)
+    except ValueError:
+        raise DataError(f"{path}: {key} is {value!r}, wanted a number") from None
+    if field not in ("ed", "es", "num_frames"):
+        return number
+    if number < 1 or number != int(number):
+        raise DataError(f"{path}: {key} is {value!r}, wanted a whole number from 1 on")
+    return int(number) if field == "num_frames" else int(number) - 1
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _execute(path: Path, action):
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        return action(reader)
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: not readable as an image ({_last_line(error)}); wanted NIfTI or .mhd"
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+
+
+def _check_layout(path: Path, dimensions: int, channels: int) -> None:
+    if dimensions not in (2, 3):
+        raise DataError(f"{path}: {dimensions}-D image, wanted (W, H) or (W, H, T)")
+    if channels != 1:
+        raise DataError(f"{path}: {channels} channels, wanted one (greyscale)")
+
+
+def _check_present(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: empty file (0 bytes); copy it again")
+
+
+def _check_complete(path: Path) -> None:
+    """Refuse a file with less data than its header says: ITK would fill up with zeros."""
+    files = source_files(path)
+    if path.suffix == ".mhd":
+        if len(files) == 2:
+            _check_raw(path, files[1])
+    else:
+        _check_nifti(path)
+
+
+def _check_nifti(path: Path) -> None:
+    try:
+        data = path.read_bytes()
+        if path.name.endswith(".gz"):
+            data = gzip.decompress(data)
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"{path}: truncated or damaged gzip file ({_last_line(error)}); copy it again"
+        ) from error
+    for order in "<>":
+        if len(data) >= 348 and struct.unpack_from(f"{order}i", data)[0] == 348:
+            dims = struct.unpack_from(f"{order}8h", data, 40)
+            bits = struct.unpack_from(f"{order}h", data, 72)[0]
+            offset = struct.unpack_from(f"{order}f", data, 108)[0]
+            pixels = int(np.prod([max(size, 1) for size in dims[1 : dims[0] + 1]]))
+            _check_bytes(path, path, len(data), int(offset) + pixels * bits // 8)
+
+
+_MET_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+
+
+def _check_raw(path: Path, raw: Path) -> None:
+    header = _mhd_header(path)
+    kind = header.get("ElementType", "").removeprefix("MET_").removeprefix("U")
+    compressed = header.get("CompressedData", "False").lower() == "true"
+    if compressed or kind not in _MET_BYTES:
+        return  # ITK knows these better, and refuses damaged ones
+    try:
+        pixels = int(np.prod([int(size) for size in header.get("DimSize", "").split()]))
+    except ValueError:
+        raise DataError(f"{path}: DimSize is {header['DimSize']!r}, wanted whole numbers") from None
+    _check_bytes(path, raw, raw.stat().st_size, pixels * _MET_BYTES[kind])
+
+
+def _check_bytes(path: Path, file: Path, found: int, wanted: int) -> None:
+    if found < wanted:
+        raise DataError(
+            f"{file}: truncated: {found} bytes of data, the header of {path.name} wants {wanted};"
+            " copy it again"
+        )
+
+
+def _mhd_header(path: Path) -> dict[str, str]:
+    pairs = (line.partition("=") for line in _read_text(path).splitlines() if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _check_finite(path: Path, array: np.ndarray) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise DataError(f"{path}: {count} pixels are NaN or infinite, wanted finite values")
+
+
+def _to_pixels(path: Path, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    _check_finite(path, array)
+    low, high = array.min(), array.max()
+    if low < 0 or high > 255:
+        raise DataError(
+            f"{path}: pixels from {low:g} to {high:g}, wanted 8-bit values, 0 to 255;"
+            " rescale all images alike"
+        )
+    if array.dtype.kind == "f" and high <= 1 and (array != np.rint(array)).any():
+        array = array * 255.0
+    return np.rint(array).astype(np.uint8)
+
+
+def _to_labels(path: Path, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    _check_finite(path, array)
+    whole = np.rint(array)
+    if np.abs(array - whole).max() > 1e-3 or whole.min() < 0 or whole.max() > 255:
+        found = ", ".join(f"{value:g}" for value in np.unique(array)[:6])
+        raise DataError(f"{path}: label values {found}, …, wanted whole numbers from 0 to 3")
+    return whole.astype(np.uint8)
