@@ -1,0 +1,70 @@
+"""Several processes without a GPU, which mmengine's own start does not allow for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+
+from echozoo.errors import ConfigError
+
+
+def launched_rank() -> int:
+    """Return this process's number as its launcher gave it, before any process group exists."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+
+
+def launched_processes() -> int:
+    """Return how many processes the launcher has started."""
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+
+
+def prepare_cpu_processes(cfg: Config) -> None:
+    """Join the process group with gloo where there is no GPU, and let the model be wrapped for it.
+
+    mmengine asks for a CUDA device in both places. Nothing is done where a GPU is there, or
+    where ``cfg.launcher`` is "none".
+
+    Args:
+        cfg: The config to run; its ``model_wrapper_cfg`` is set.
+
+    Raises:
+        ConfigError: The launcher's environment variables are absent.
+    """
+    if cfg.launcher == "none" or torch.cuda.is_available():
+        return
+    if cfg.launcher == "slurm":
+        _environment_from_slurm()
+    absent = [
+        k for k in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if k not in os.environ
+    ]
+    if absent:
+        raise ConfigError(
+            f"--launcher {cfg.launcher}: {', '.join(absent)} not set in the environment; "
+            "start through tools/dist_train.sh, dist_test.sh or slurm_train.sh"
+        )
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    wrapper = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+    )
+    wrapper.update(cfg.get("model_wrapper_cfg") or {})
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def _environment_from_slurm() -> None:
+    if "SLURM_PROCID" not in os.environ:
+        raise ConfigError("--launcher slurm: not inside a Slurm job; use tools/slurm_train.sh")
+    os.environ.setdefault("RANK", os.environ["SLURM_PROCID"])
+    os.environ.setdefault("WORLD_SIZE", os.environ["SLURM_NTASKS"])
+    os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
+    os.environ.setdefault("MASTER_PORT", "29500")
+    if "MASTER_ADDR" not in os.environ:
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        os.environ["MASTER_ADDR"] = hosts.split()[0]

@@ -1,0 +1,91 @@
+"""What goes wrong in a run, brought back to the one line that a user can act on.
+
+A data loader's worker sends its error as a traceback in a message, and a misspelt name in a config
+ends deep inside mmengine. Both become the `EchoZooError` that they are about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import traceback
+from collections.abc import Iterator
+
+from mmengine.registry import Registry
+
+from echozoo import errors, registry
+from echozoo.engine.config_options import closest, parameters_of, registered
+from echozoo.engine.distributed import launched_processes, launched_rank
+
+_UNKNOWN_PARAMETER = re.compile(
+    r"(?P<cls>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
+)
+_UNKNOWN_TYPE = re.compile(r"(?P<type>[\w.]+) is not in the \S+?::(?P<kind>.+?) registry")
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Let an error of the code below come out as an `EchoZooError` of one line, where it is one.
+
+    Under several processes the first one speaks at once and the others wait, since the launcher
+    ends them as soon as one has failed: the user sees the line once.
+
+    Raises:
+        EchoZooError: What the error is about; any other error passes unchanged.
+    """
+    try:
+        yield
+    except errors.EchoZooError as error:
+        _wait_for_others(0.5 * launched_rank())
+        raise _from_worker(error) from None
+    except Exception as error:
+        _wait_for_others(5)
+        known = _from_config(error)
+        if known is None:
+            raise
+        raise known from None
+
+
+def _wait_for_others(seconds: float) -> None:
+    if launched_processes() > 1:
+        time.sleep(seconds)
+
+
+def _from_worker(error: errors.EchoZooError) -> errors.EchoZooError:
+    """Return the error that a data loader's worker had before torch wrapped it."""
+    message = str(error)
+    if "Original Traceback" not in message:
+        return error
+    # The last line of a traceback is "<module>.<class>: <message>".
+    name = type(error).__qualname__
+    found = re.findall(rf"^(?:[\w.]+\.)?{name}: (.+)$", message, flags=re.MULTILINE)
+    return type(error)(found[-1]) if found else error
+
+
+def _from_config(error: Exception) -> errors.ConfigError | None:
+    """Return what a failed build says about the config; None where it is not about that."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.name == "build_from_cfg" for frame in frames):
+        return None
+    if isinstance(error, TypeError) and (found := _UNKNOWN_PARAMETER.search(str(error))):
+        name, key = found["cls"], found["key"]
+        names = set().union(*(parameters_of(part) or () for part in registered(name)))
+        takes = f"; it takes {', '.join(sorted(names))}" if names else ""
+        return errors.ConfigError(f"{name} has no parameter {key!r}{closest(key, names) or takes}")
+    if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.search(str(error))):
+        name, kind = found["type"], found["kind"]
+        return errors.ConfigError(
+            f"no {kind} is named {name!r}{closest(name, _names(kind))} "
+            "(a part of your own: name its module in custom_imports)"
+        )
+    return None
+
+
+def _names(kind: str) -> set[str]:
+    names: set[str] = set()
+    for node in vars(registry).values():
+        while isinstance(node, Registry) and node.name == kind:
+            names |= set(node.module_dict)
+            node = node.parent
+    return names

@@ -1,0 +1,223 @@
+"""From a command line to a Runner: what tools/train.py and tools/test.py share."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from echozoo.engine.config_file import load_config
+from echozoo.engine.config_options import accepts, check_options
+from echozoo.engine.distributed import prepare_cpu_processes
+from echozoo.errors import ConfigError
+from echozoo.registry import DATASETS, METRICS, RUNNERS
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+# Keys that differ between train, val and test.
+_ONE_SUBSET_EACH = ("subset", "test_mode", "pipeline", "type")
+_run_number = itertools.count()
+
+
+class KeyValue(DictAction):
+    """Collect ``KEY=VALUE`` arguments in a dict; mmengine's, with a message for a missing ``=``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the values to the namespace's dict."""
+        for value in values or ():
+            if "=" not in value:
+                parser.error(f"{option_string}: {value!r} is not of the form KEY=VALUE")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing have in common.
+
+    Args:
+        parser: The tool's parser; it has the positional argument ``config``.
+    """
+    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
+    parser.add_argument(
+        "--dataset",
+        nargs="+",
+        action=KeyValue,
+        default={},
+        metavar="KEY=VALUE",
+        help="set keys of the train, val and test data sets at once: split=ratio frames=ed_es",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=KeyValue,
+        default={},
+        metavar="KEY=VALUE",
+        help="set any key of the config: train_cfg.max_epochs=20",
+    )
+    parser.add_argument("--work-dir", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="bf16",
+        choices=("bf16", "fp16"),
+        help="mixed precision (default: bf16, on the CPU too)",
+    )
+    parser.add_argument("--seed", type=int, help="seed of all random numbers")
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default="none",
+        help="set by dist_train.sh, dist_test.sh and slurm_train.sh",
+    )
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Load the config that the command line names and apply the options to it.
+
+    Later ones win: the config's own values, ``--data-root``, ``--dataset``, ``--cfg-options``.
+
+    Args:
+        args: Parsed arguments with ``config`` and those of `add_options`.
+
+    Returns:
+        A config that `build_runner` takes.
+
+    Raises:
+        ConfigError: The file, a key or a value is wrong.
+    """
+    cfg = load_config(args.config)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get("randomness") or {}, seed=args.seed)
+    if args.amp:
+        use_mixed_precision(cfg, args.amp)
+    set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), args.dataset)
+    check_options(cfg._cfg_dict, args.cfg_options, "--cfg-options")
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (TypeError, KeyError, IndexError) as error:
+        raise ConfigError(f"--cfg-options: {' '.join(str(error).split())}") from error
+    _check_data_root(cfg, args.config)
+    return cfg
+
+
+def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None:
+    """Set the folder of all data sets that have one, and further keys of all of them.
+
+    Args:
+        cfg: The config to change.
+        data_root: The data set's folder; None leaves the config's own.
+        values: Keys and values that train, val and test share.
+
+    Raises:
+        ConfigError: A key belongs to one subset only, or no data set takes it.
+    """
+    for key in _ONE_SUBSET_EACH:
+        if key in values:
+            raise ConfigError(
+                f"--dataset {key}={values[key]}: train, val and test differ in it; set one of them "
+                f"by --cfg-options test_dataloader.dataset.{key}=..."
+            )
+    for name in LOADERS:
+        for dataset in _leaves((cfg.get(name) or {}).get("dataset")):
+            if data_root and accepts(dataset, "data_root", DATASETS):
+                dataset["data_root"] = data_root
+            check_options(dataset, values, "--dataset")
+            dataset.update(values)
+
+
+def _leaves(dataset: Any) -> Iterator[dict]:
+    """Yield the data sets inside wrappers that repeat, join or cut them."""
+    if not isinstance(dataset, dict):
+        return
+    inner = [dataset.get("dataset"), *(dataset.get("datasets") or [])]
+    if any(inner):
+        for one in inner:
+            yield from _leaves(one)
+    else:
+        yield dataset
+
+
+def _check_data_root(cfg: Config, path: str) -> None:
+    for name in LOADERS:
+        for dataset in _leaves((cfg.get(name) or {}).get("dataset")):
+            if "data_root" in dataset and dataset["data_root"] is None:
+                raise ConfigError(
+                    f"{path}: no data: give --data-root FOLDER or set CAMUS_ROOT "
+                    "(generated data: tools/make_phantom.py FOLDER)"
+                )
+
+
+def use_mixed_precision(cfg: Config, dtype: str) -> None:
+    """Train and test in mixed precision.
+
+    Args:
+        cfg: The config to change.
+        dtype: "bf16" (GPU or CPU) or "fp16" (GPU only, with a loss scale).
+
+    Raises:
+        ConfigError: fp16 without a GPU, or the config has an optimiser wrapper of its own.
+    """
+    gpu = torch.cuda.is_available()
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if kind != "OptimWrapper":
+        raise ConfigError(f"--amp goes with optim_wrapper.type='OptimWrapper', found {kind!r}")
+    if dtype == "fp16" and not gpu:
+        raise ConfigError("--amp fp16 needs a GPU and there is none; --amp bf16 runs on the CPU")
+    if dtype == "fp16":
+        cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16")
+    else:
+        cfg.optim_wrapper.type = "BFloat16OptimWrapper"
+        torch.set_autocast_dtype("cuda" if gpu else "cpu", torch.bfloat16)
+    cfg.test_cfg = dict(cfg.get("test_cfg") or {}, fp16=True)  # autocast, of either kind
+
+
+def forget_pretrained(cfg: Config) -> None:
+    """Let the model begin with random weights, or with those of a checkpoint.
+
+    Args:
+        cfg: The config to change.
+    """
+    if cfg.model.get("pretrained") is not None:
+        cfg.model.pretrained = None
+
+
+def collect_results(cfg: Config) -> None:
+    """Let the metrics of the test write their tables into the work folder.
+
+    Args:
+        cfg: The config to change; metrics that take no ``out_dir`` are left alone.
+    """
+    evaluator = cfg.get("test_evaluator") or []
+    for metric in [evaluator] if isinstance(evaluator, dict) else evaluator:
+        if accepts(metric, "out_dir", METRICS):
+            metric["out_dir"] = cfg.work_dir
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the Runner of a config, for one process or several, with or without a GPU.
+
+    Args:
+        cfg: A config of `read_config`.
+
+    Returns:
+        The Runner, ready for ``train()`` or ``test()``.
+    """
+    prepare_cpu_processes(cfg)
+    # Runners that start in the same second would share logs and best scores under one name.
+    name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
+    cfg.experiment_name = f"{name}-{os.getpid()}-{next(_run_number)}"
+    cfg.setdefault("runner_type", "QuietRunner")
+    return RUNNERS.build(cfg)

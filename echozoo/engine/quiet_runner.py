@@ -1,0 +1,118 @@
+"""mmengine's Runner with a screen that shows the run, and with weights that must fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from echozoo.engine.safe_checkpoints import load_from_file
+from echozoo.errors import CheckpointError
+from echozoo.registry import RUNNERS
+
+# What a message has near its beginning that a user reads in the log file, if at all.
+_FILE_ONLY = (
+    "System environment:",
+    "Config:\n",
+    "Distributed training is not used",
+    "Exp name:",
+    "Hooks will be executed",
+    "is skipped since its requires_grad",
+    "paramwise_options",
+    "backend_args` is None",
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    "Auto resumed from",
+)
+_KEYS_SHOWN = 4
+
+
+def _for_screen(record: logging.LogRecord) -> bool:
+    message = record.getMessage()[:200]
+    return record.levelno >= logging.ERROR or not any(part in message for part in _FILE_ONLY)
+
+
+@RUNNERS.register_module()
+class QuietRunner(Runner):
+    """Runner whose environment, config and hook dumps go to the log file only.
+
+    Checkpoints are read without running code from them, and all weights have to be there:
+    mmengine would log what is missing as a warning, and go on with random weights.
+    """
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build mmengine's logger and tidy what it shows on the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_for_screen)
+                handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        return logger
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | torch.device | Callable = "cpu",
+        strict: bool = True,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        """Load a run's checkpoint, or weights under their published names.
+
+        Args:
+            filename: A checkpoint of a run, or a file that ``model.pretrained`` would take.
+            map_location: As for ``torch.load``.
+            strict: Not used: weights always have to fit.
+            revise_keys: Not used.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            CheckpointError: The file is refused, does not fit the model, or has no training state
+                where a run is to be resumed from it.
+        """
+        checkpoint = load_from_file(filename, map_location)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if "meta" in checkpoint:
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            _load_exactly(model, checkpoint["state_dict"], filename)
+        elif self._resume:
+            raise CheckpointError(
+                f"{filename}: holds weights and no training state, so there is nothing to resume; "
+                "start from it with --cfg-options load_from=FILE"
+            )
+        else:
+            from echozoo.models.checkpoints import initialise
+
+            initialise(model, str(filename))
+        self._has_loaded = True
+        self.logger.info(f"Weights from {filename}")
+        return checkpoint
+
+
+def _load_exactly(model: nn.Module, weights: dict[str, Any], filename: str) -> None:
+    wanted = model.state_dict()
+    misshapen = [k for k in wanted if k in weights and weights[k].shape != wanted[k].shape]
+    problems = {
+        "missing": [k for k in wanted if k not in weights],
+        "unexpected": [k for k in weights if k not in wanted],
+        "misshapen": misshapen,
+    }
+    if any(problems.values()):
+        parts = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in problems.items() if keys]
+        raise CheckpointError(
+            f"{filename}: does not fit {type(model).__name__}: {', '.join(parts)}; "
+            "give the config that the checkpoint was trained with"
+        )
+    model.load_state_dict(weights)
+
+
+def _some(keys: list[str]) -> str:
+    more = ", ..." if len(keys) > _KEYS_SHOWN else ""
+    return ", ".join(keys[:_KEYS_SHOWN]) + more

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Test a checkpoint on a config's test set: tables on the screen, as CSV and as JSON.
+
+python tools/test.py configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
+python tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from echozoo.engine import failures, launch, run_folder
+from echozoo.errors import one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a file of configs/")
+    parser.add_argument(
+        "checkpoint",
+        help="a checkpoint, published weights, or a run's folder (its best checkpoint, else last)",
+    )
+    launch.add_options(parser)
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    if args.work_dir is None and Path(args.checkpoint).is_dir():
+        args.work_dir = args.checkpoint
+    with failures.one_line():
+        cfg = launch.read_config(args)
+        cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
+        cfg.resume = False
+        launch.forget_pretrained(cfg)  # the checkpoint has all weights
+        launch.collect_results(cfg)
+        launch.build_runner(cfg).test()
+
+
+if __name__ == "__main__":
+    main()

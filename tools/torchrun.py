@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""torch.distributed.run, quiet about what the processes have said themselves.
+
+Where a process fails, torch adds a long report of its own; the process's one line drowns in it.
+Takes the options of ``python -m torch.distributed.run``.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+
+def main() -> None:
+    """Run the processes; exit with the status of the first that failed."""
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        run.main()
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            sys.exit(f"error: process {rank} was ended by {name}{hint}")
+        sys.exit(failure.exitcode)
+    except RuntimeError as error:
+        if "EADDRINUSE" not in str(error) and "address already in use" not in str(error):
+            raise
+        sys.exit(
+            "error: this port is taken, by another run? Choose one: PORT=29501 tools/dist_train.sh"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Train what a config describes.
+
+python tools/train.py configs/samus_tra.py --data-root /data/CAMUS
+python tools/train.py configs/samus_tra.py --data-root /data/CAMUS --resume
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+
+from echozoo.engine import failures, launch, run_folder
+from echozoo.engine.distributed import launched_rank
+from echozoo.errors import one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a file of configs/")
+    launch.add_options(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint or a run's folder (default: the work dir's last checkpoint)",
+    )
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="start without the config's pretrained weights"
+    )
+    return parser.parse_args()
+
+
+def set_resume(cfg: Config, checkpoint: str) -> None:
+    """Let the run go on from a checkpoint; "" is the last of its own folder, where there is one."""
+    if checkpoint:
+        found = run_folder.checkpoint_file(checkpoint, best=False)
+    else:
+        found = run_folder.find_checkpoint(cfg.work_dir, best=False)
+    if launched_rank() == 0:
+        print(f"resuming from {found}" if found else f"{cfg.work_dir}: no checkpoint, a new run")
+    if found:
+        cfg.load_from, cfg.resume = str(found), True
+
+
+@one_line_errors
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    with failures.one_line():
+        cfg = launch.read_config(args)
+        if args.resume is not None:
+            set_resume(cfg, args.resume)
+        if args.from_scratch or cfg.get("resume"):  # a resumed run has its weights already
+            launch.forget_pretrained(cfg)
+        launch.build_runner(cfg).train()
+
+
+if __name__ == "__main__":
+    main()
