@@ -1,0 +1,168 @@
+"""Weights to start from: published SAM and SAMUS files, parts of them, and this project's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models.published_keys import fit_position_tables, group_of, own_key
+from echozoo.models.weight_files import read_weights, state_dict_of
+from echozoo.published_files import how_to_get
+
+_SHOWN_KEYS = 4
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading did.
+
+    Attributes:
+        source: The file, or what stands for it.
+        loaded: Keys of the model that were set.
+        left: Keys of the model that stay as they were initialised.
+    """
+
+    source: str
+    loaded: tuple[str, ...]
+    left: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        line = f"{self.source}: {len(self.loaded)} tensors loaded"
+        groups = Counter(group_of(key) for key in self.left)
+        if groups:
+            left = ", ".join(f"{group} ({count})" for group, count in groups.items())
+            line += f"; left as initialised: {left}"
+        return line
+
+
+def load_published(
+    model: nn.Module,
+    source: str | Path | Mapping[str, Tensor],
+    parts: Sequence[str] | None = None,
+) -> LoadReport:
+    """Load published weights into a segmentor, or this project's own.
+
+    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone) and of SAMUS are
+    taken under their own key names. Position tables are resized to the model's. What a file of
+    that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal modules where
+    SAMUS starts a model of films) stays as it is; anything else that does not match is an error.
+
+    Args:
+        model: Has the parts ``backbone``, ``prompt_head`` and ``decoder``, as `PromptableSegmentor`
+            has.
+        source: A weights file, or a state dict; keys as published, or as in ``model``.
+        parts: Names of the model's parts to load, such as ``("prompt_head", "decoder")``; what
+            else is in the file is not looked at. None loads all that is in the file.
+
+    Returns:
+        Which keys were loaded and which left.
+
+    Raises:
+        CheckpointError: The file cannot be read, or keys are missing, unexpected or misshapen; the
+            model is unchanged then.
+        ConfigError: The model has no such part.
+    """
+    if isinstance(source, Mapping):
+        name, weights = "the given weights", state_dict_of(source, "the given weights")
+    else:
+        name, weights = str(source), read_weights(source)
+    file_keys = {own_key(key): key for key in weights}
+    weights = {own: weights[key] for own, key in file_keys.items()}
+    wanted = model.state_dict()
+    if parts is not None:
+        _check_parts(model, parts)
+        weights, wanted = _only(weights, parts), _only(wanted, parts)
+    weights = fit_position_tables(weights, model)
+    misfits = {
+        "missing": _missing(weights, wanted, parts),
+        "unexpected": [file_keys[key] for key in weights if key not in wanted],
+        "misshapen": [
+            f"{key} {tuple(value.shape)}, wanted {tuple(wanted[key].shape)}"
+            for key, value in weights.items()
+            if key in wanted and value.shape != wanted[key].shape
+        ],
+    }
+    _refuse_misfits(name, type(model).__name__, misfits)
+    model.load_state_dict(weights, strict=False)
+    left = tuple(key for key in model.state_dict() if key not in weights)
+    return LoadReport(name, tuple(weights), left)
+
+
+def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport:
+    """Give a model the weights that its config starts from, and log what was loaded.
+
+    Args:
+        model: See `load_published`.
+        pretrained: The config's entry: a path, or ``dict(path=..., parts=("prompt_head",
+            "decoder"))`` to start only some parts from the file.
+
+    Returns:
+        Which keys were loaded and which left.
+
+    Raises:
+        CheckpointError: As `load_published`; where the file is absent, the line says how to get it
+            or to do without.
+        ConfigError: The entry is not of this form.
+    """
+    entry = dict(pretrained) if isinstance(pretrained, Mapping) else {"path": pretrained}
+    if "path" not in entry or set(entry) - {"path", "parts"}:
+        raise ConfigError(
+            f"pretrained: found the keys {', '.join(map(str, entry)) or 'none'}, wanted a path, or "
+            "dict(path=..., parts=...)"
+        )
+    path = Path(entry["path"]).expanduser()
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no such file: {how_to_get(path)}, or start from scratch with --from-scratch"
+        )
+    report = load_published(model, path, entry.get("parts"))
+    print_log(str(report), logger="current")
+    return report
+
+
+def _check_parts(model: nn.Module, parts: Sequence[str]) -> None:
+    have = [name for name, child in model.named_children() if child.state_dict()]
+    absent = [part for part in parts if part not in have]
+    if isinstance(parts, str) or absent or not parts:
+        raise ConfigError(
+            f"pretrained: found parts={parts!r}, wanted names of the model's parts "
+            f"({', '.join(have)}) in a tuple"
+        )
+
+
+def _only(weights: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
+    return {key: value for key, value in weights.items() if key.split(".")[0] in parts}
+
+
+def _missing(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parts: Sequence[str] | None
+) -> list[str]:
+    """Keys that a file of this kind must have: the whole of each group of which it has any."""
+    model_groups = {group_of(key) for key in wanted}
+    if parts is None and "backbone" not in model_groups:
+        required = model_groups  # not of the SAM family: only its own weights will do
+    else:
+        in_file = {group_of(key) for key in weights}
+        required = in_file | {"prompt_head", "decoder"} | ({"backbone"} if parts else set())
+    return [key for key in wanted if key not in weights and group_of(key) in required]
+
+
+def _refuse_misfits(name: str, model_name: str, misfits: Mapping[str, list[str]]) -> None:
+    lists = [f"{len(keys)} {kind} ({_shortened(keys)})" for kind, keys in misfits.items() if keys]
+    if lists:
+        raise CheckpointError(
+            f"{name}: does not fit {model_name}: {'; '.join(lists)}: give weights of this model, "
+            "or name the parts to load (pretrained=dict(path=..., parts=...))"
+        )
+
+
+def _shortened(keys: list[str]) -> str:
+    more = len(keys) - _SHOWN_KEYS
+    return ", ".join(keys[:_SHOWN_KEYS]) + (f", and {more} more" if more > 0 else "")

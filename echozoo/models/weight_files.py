@@ -1,0 +1,204 @@
+"""Weight files, read without ever running code that lies in them.
+
+A ``.pth`` file is a pickle, and a pickle may call any function when it is read. Everything here
+goes through ``torch.load(weights_only=True)`` or safetensors; what they refuse stays refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from echozoo.errors import CheckpointError
+
+# Where published files keep their weights, when the file is not the weights alone.
+WRAPPERS = ("state_dict", "model")
+_HARMLESS_MODULES = ("torch", "collections")
+_PICKLES_IN_LEGACY_FILE = 5
+
+
+def load_safely(
+    path: str | Path, map_location: str | torch.device | Callable | None = "cpu"
+) -> Any:
+    """Read a file of weights as it is, running no code from it.
+
+    Args:
+        path: A ``.pth`` or ``.pt`` file of torch, or a ``.safetensors`` file.
+        map_location: As for ``torch.load``; a safetensors file takes no function here.
+
+    Returns:
+        What the file holds: dicts, lists, plain values and tensors.
+
+    Raises:
+        CheckpointError: The file is absent, empty, damaged, a web page, or would run code.
+    """
+    path = Path(path).expanduser()
+    _check_worth_reading(path)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path, device=str(map_location or "cpu"))
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # the file decides which: dozens of kinds have been seen
+        raise CheckpointError(_why_not(path, error)) from error
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights in a file: a flat dict from key to tensor, on the CPU.
+
+    Args:
+        path: As for `load_safely`.
+
+    Returns:
+        The weights, see `state_dict_of`.
+
+    Raises:
+        CheckpointError: As `load_safely`, and where the file holds something else than weights.
+    """
+    return state_dict_of(load_safely(path), str(path))
+
+
+def state_dict_of(content: Any, name: str) -> dict[str, Tensor]:
+    """Take the weights out of what a file holds.
+
+    Looks into ``{"state_dict": ...}`` and ``{"model": ...}``, takes the ``module.`` of
+    DataParallel off the keys, and puts the dictionaries of a file with one dictionary for each
+    part of SAM together under SAM's own prefixes.
+
+    Args:
+        content: What the file holds.
+        name: The file's name, for errors.
+
+    Returns:
+        A flat dict from key to tensor.
+
+    Raises:
+        CheckpointError: There are no weights, or there is something else beside them.
+    """
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        found = "an empty dictionary" if isinstance(content, Mapping) else type(content).__name__
+        raise CheckpointError(
+            f"{name}: holds {found}, wanted a dictionary of tensors: give a file of weights"
+        )
+    if all(isinstance(part, Mapping) for part in content.values()):
+        content = _join_parts(content, name)
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{name}: the entry {_short(key)} is of type {type(value).__name__}, wanted a "
+                "tensor: give a file of weights alone"
+            )
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+# A key that only one part of SAM has, and the prefix of that part in SAM's own files.
+_MARKS = {
+    "patch_embed.proj.weight": "image_encoder.",
+    "no_mask_embed.weight": "prompt_encoder.",
+    "iou_token.weight": "mask_decoder.",
+}
+
+
+def _join_parts(parts: Mapping[str, Mapping], name: str) -> dict[str, Tensor]:
+    joined = {}
+    for title, part in parts.items():
+        prefix = next((prefix for mark, prefix in _MARKS.items() if mark in part), None)
+        if prefix is None:
+            raise CheckpointError(
+                f"{name}: the dictionary {_short(title)} is no part of SAM that is known here: "
+                "give a file of weights, or one with a dictionary for each part of SAM"
+            )
+        joined |= {f"{prefix}{key}": value for key, value in part.items()}
+    return joined
+
+
+def _check_worth_reading(path: Path) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file: check the path, or download the file first")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is not a file: give the path of one weights file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}): check its permissions"
+        ) from error
+    if not start:
+        raise CheckpointError(f"{path}: the file is empty: download or copy it again")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(
+            f"{path}: is a web page, not weights: download the file itself, not the page about it"
+        )
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    foreign = _foreign_name(path, error)
+    if foreign:
+        return (
+            f"{path}: refused: it would run code ({foreign}): ask its author for a file of weights "
+            "alone (a state_dict, or .safetensors)"
+        )
+    said = " ".join(str(error).split())[:160]
+    return (
+        f"{path}: damaged, or no weights file ({type(error).__name__}: {said}): download or copy "
+        "it again"
+    )
+
+
+def _foreign_name(path: Path, error: Exception) -> str | None:
+    """The function or class that the file asks for and that weights do not need, if any."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if named:
+        return named[1]
+    for name in _names_asked_for(path):
+        if name.split(".")[0] not in _HARMLESS_MODULES:
+            return name
+    return None
+
+
+def _names_asked_for(path: Path) -> Iterator[str]:
+    """The dotted names in a file's pickles, read as data: nothing is imported or called."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.namelist():
+                    if member.endswith(".pkl"):
+                        with archive.open(member) as file:
+                            yield from _names_in_pickle(file)
+        else:
+            with path.open("rb") as file:
+                for _ in range(_PICKLES_IN_LEGACY_FILE):
+                    yield from _names_in_pickle(file)
+    except (ValueError, IndexError, OSError, zipfile.BadZipFile):
+        return  # damaged from here on: what was found before stands
+
+
+def _names_in_pickle(file: Any) -> Iterator[str]:
+    texts: list[str] = []
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield _dotted(*argument.split(" ")[:2])
+        elif opcode.name == "STACK_GLOBAL" and len(texts) >= 2:
+            yield _dotted(*texts[-2:])
+        elif isinstance(argument, str):
+            texts.append(argument)
+
+
+def _dotted(module: str, name: str) -> str:
+    # The file's author chose these letters: keep the message one plain line.
+    return re.sub(r"[^\w.]", "?", f"{module}.{name}")[:120]
+
+
+def _short(key: object) -> str:
+    return ascii(key)[:80]

@@ -1,0 +1,70 @@
+"""The official weight files of SAM: where they are and how to know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_SAM = "https://dl.fbaipublicfiles.com/segment_anything"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of weights that its authors publish.
+
+    Attributes:
+        url: Where it is.
+        size: In bytes.
+        sha256: Of the whole file, in hexadecimal.
+        title: What it is, in a few words.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    title: str
+
+    @property
+    def file_name(self) -> str:
+        """The name that the authors gave it."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+# Addresses: README of facebookresearch/segment-anything. Its authors publish no hashes; these are
+# the ones that computational-cell-analytics/micro-sam (micro_sam/util.py) checks its downloads
+# against, and several other projects state the same hashes and sizes.
+PUBLISHED_FILES = {
+    "sam_vit_b": PublishedFile(
+        url=f"{_SAM}/sam_vit_b_01ec64.pth",
+        size=375_042_383,
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        title="SAM with ViT-B, Apache-2.0",
+    ),
+    "sam_vit_l": PublishedFile(
+        url=f"{_SAM}/sam_vit_l_0b3195.pth",
+        size=1_249_524_607,
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        title="SAM with ViT-L, Apache-2.0",
+    ),
+    "sam_vit_h": PublishedFile(
+        url=f"{_SAM}/sam_vit_h_4b8939.pth",
+        size=2_564_550_879,
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        title="SAM with ViT-H, Apache-2.0",
+    ),
+}
+
+
+def how_to_get(path: Path) -> str:
+    """Say what to do about an absent file of weights.
+
+    Args:
+        path: Where it was looked for.
+
+    Returns:
+        The command that downloads it where it is an official file, or else where to put it.
+    """
+    for name, file in PUBLISHED_FILES.items():
+        if path.name == file.file_name:
+            return f"get it with `python tools/download_weights.py {name} --dir {path.parent}`"
+    return "put the file there, or give its path in `pretrained`"

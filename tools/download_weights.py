@@ -1,0 +1,142 @@
+"""Download the official weights of SAM, and check that they are what their authors published.
+
+A download that was cut goes on where it stopped when the command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.progress import TransferSpeedColumn as SpeedColumn
+from rich.table import Table
+
+from echozoo.errors import CheckpointError, one_line_errors
+from echozoo.published_files import PUBLISHED_FILES, PublishedFile
+
+CHUNK = 1 << 20
+TIMEOUT_SECONDS = 60
+
+
+def download(file: PublishedFile, folder: Path, progress: Progress) -> Path:
+    """Fetch a file, or what is still missing of it, and verify it.
+
+    The bytes gather in ``<name>.part``; the file gets its name only once its hash is right.
+
+    Args:
+        file: What to fetch.
+        folder: Where to put it; made where absent.
+        progress: Shows how far it is.
+
+    Returns:
+        Path of the verified file.
+
+    Raises:
+        CheckpointError: The server cannot be reached, the connection was cut, the disk is full, or
+            the hash is wrong.
+    """
+    target = folder / file.file_name
+    part = folder / f"{file.file_name}.part"
+    task = progress.add_task(file.file_name, total=file.size)
+    try:
+        if target.exists():
+            _verify(target, file)
+            progress.update(task, completed=file.size)
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        if not part.exists() or part.stat().st_size != file.size:
+            _fetch(file, part, progress, task)
+        _verify(part, file)
+        os.replace(part, target)
+    except (OSError, HTTPException) as error:  # URLError and time-outs are kinds of OSError
+        raise CheckpointError(
+            f"{target}: {file.url} was not downloaded ({error}): give the command again to go on"
+        ) from error
+    return target
+
+
+def _fetch(file: PublishedFile, part: Path, progress: Progress, task: int) -> None:
+    with _open(file, part) as response:
+        resumed = response.status == 206  # Partial Content; 200 is the whole file from its start
+        done = part.stat().st_size if resumed else 0
+        with part.open("ab" if resumed else "wb") as out:
+            progress.update(task, completed=done)
+            while chunk := response.read(CHUNK):
+                out.write(chunk)
+                done += len(chunk)
+                progress.update(task, completed=done)
+    if done < file.size:
+        raise CheckpointError(
+            f"{part}: the connection ended after {done} of {file.size} bytes: give the command "
+            "again to go on"
+        )
+
+
+def _open(file: PublishedFile, part: Path) -> HTTPResponse:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(file.url, headers={"User-Agent": "echozoo"})
+    if 0 < have < file.size:
+        request.add_header("Range", f"bytes={have}-")
+    response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    start = response.headers.get("Content-Range", "")
+    if response.status == 206 and not start.startswith(f"bytes {have}-"):
+        response.close()
+        raise CheckpointError(
+            f"{part}: {file.url} sent the range {start!r}, wanted one from byte {have}: delete the "
+            "file and give the command again"
+        )
+    return response
+
+
+def _verify(path: Path, file: PublishedFile) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() == file.sha256:
+        return
+    if path.suffix == ".part":
+        path.unlink()
+        advice = "it was deleted: give the command again"
+    else:
+        advice = "it is another file, or damaged: move it away and give the command again"
+    raise CheckpointError(
+        f"{path}: its SHA-256 is {digest.hexdigest()}, wanted {file.sha256}: {advice}"
+    )
+
+
+def _print_files() -> None:
+    table = Table("name", "file", "size", "what it is")
+    for name, file in PUBLISHED_FILES.items():
+        table.add_row(name, file.file_name, f"{file.size / 1e6:.0f} MB", file.title)
+    Console().print(table)
+
+
+@one_line_errors
+def main() -> int | None:
+    """Download what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to download")
+    parser.add_argument("--dir", type=Path, default=Path("checkpoints"), help="where to put it")
+    parser.add_argument("--list", action="store_true", help="show what can be downloaded")
+    args = parser.parse_args()
+    if args.list:
+        return _print_files()
+    if args.name is None:
+        parser.error("name what to download, or ask for --list")
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), SpeedColumn())
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        path = download(PUBLISHED_FILES[args.name], args.dir, progress)
+    print(f"{path}: SHA-256 is right")
+    return None
+
+
+if __name__ == "__main__":
+    main()
