@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echozoo.datasets.io import Volume, read_volume, source_files
+from echozoo.datasets.integrity import source_files
+from echozoo.datasets.io import Volume, read_volume
 from echozoo.datasets.notices import notice
 
 _FORMAT = 1

@@ -7,9 +7,7 @@ have twice as many rows (0.154 x 0.308 mm).
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
+from echozoo.datasets.integrity import check_complete, check_present
 from echozoo.errors import DataError
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mhd")
 
-# Files are checked here before ITK sees them; its own warnings would only break the screen.
+# Files are checked before ITK sees them; its own warnings would only break the screen.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
@@ -51,7 +50,7 @@ def read_volume(path: str | Path, label: bool = False) -> Volume:
             channels, or its pixels are NaN or do not fit uint8.
     """
     path = Path(path)
-    _check_complete(path)
+    check_complete(path)
     image = _execute(path, lambda reader: reader.Execute())
     array = sitk.GetArrayFromImage(image)
     _check_layout(path, image.GetDimension(), image.GetNumberOfComponentsPerPixel())
@@ -70,7 +69,7 @@ def read_shape(path: str | Path) -> tuple[int, int, int]:
         DataError: As `read_volume`, for what a header can show.
     """
     path = Path(path)
-    _check_present(path)
+    check_present(path)
     reader = _execute(path, lambda reader: (reader.ReadImageInformation(), reader)[1])
     size = reader.GetSize()
     _check_layout(path, len(size), reader.GetNumberOfComponents())
@@ -102,28 +101,7 @@ def write_volume(path: str | Path, array: np.ndarray, spacing: tuple[float, floa
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(path), path.name.endswith(".gz"))
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be written ({_last_line(error)})") from error
-
-
-def source_files(path: str | Path) -> tuple[Path, ...]:
-    """The files that hold an image: itself and, for .mhd, the data file that its header names.
-
-    Raises:
-        DataError: The file, or the data file, is absent or empty.
-    """
-    path = Path(path)
-    _check_present(path)
-    if path.suffix != ".mhd":
-        return (path,)
-    name = _mhd_header(path).get("ElementDataFile", "")
-    if name in ("LOCAL", "LIST"):
-        return (path,)
-    if not name:
-        raise DataError(f"{path}: no line 'ElementDataFile = …': the header is truncated")
-    raw = path.parent / name
-    if not raw.is_file():
-        raise DataError(f"{path}: its data file {name} is not in {path.parent}; copy it there")
-    return (path, raw)
+        raise DataError(f"{path}: cannot be written ({_reason(error)})") from error
 
 
 @dataclass(frozen=True)
@@ -211,12 +189,14 @@ def _execute(path: Path, action):
         return action(reader)
     except RuntimeError as error:
         raise DataError(
-            f"{path}: not readable as an image ({_last_line(error)}); wanted NIfTI or .mhd"
+            f"{path}: not readable as an image ({_reason(error)}); wanted NIfTI or .mhd"
         ) from error
 
 
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+def _reason(error: Exception) -> str:
+    """ITK's message without its source lines, addresses and the system's unrelated last error."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("Reason:")]
+    return re.sub(r"^(sitk::ERROR|ITK ERROR): (\w+\(\w+\): )?", "", lines[-1])
 
 
 def _check_layout(path: Path, dimensions: int, channels: int) -> None:
@@ -224,70 +204,6 @@ def _check_layout(path: Path, dimensions: int, channels: int) -> None:
         raise DataError(f"{path}: {dimensions}-D image, wanted (W, H) or (W, H, T)")
     if channels != 1:
         raise DataError(f"{path}: {channels} channels, wanted one (greyscale)")
-
-
-def _check_present(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: empty file (0 bytes); copy it again")
-
-
-def _check_complete(path: Path) -> None:
-    """Refuse a file with less data than its header says: ITK would fill up with zeros."""
-    files = source_files(path)
-    if path.suffix == ".mhd":
-        if len(files) == 2:
-            _check_raw(path, files[1])
-    else:
-        _check_nifti(path)
-
-
-def _check_nifti(path: Path) -> None:
-    try:
-        data = path.read_bytes()
-        if path.name.endswith(".gz"):
-            data = gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"{path}: truncated or damaged gzip file ({_last_line(error)}); copy it again"
-        ) from error
-    for order in "<>":
-        if len(data) >= 348 and struct.unpack_from(f"{order}i", data)[0] == 348:
-            dims = struct.unpack_from(f"{order}8h", data, 40)
-            bits = struct.unpack_from(f"{order}h", data, 72)[0]
-            offset = struct.unpack_from(f"{order}f", data, 108)[0]
-            pixels = int(np.prod([max(size, 1) for size in dims[1 : dims[0] + 1]]))
-            _check_bytes(path, path, len(data), int(offset) + pixels * bits // 8)
-
-
-_MET_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
-
-
-def _check_raw(path: Path, raw: Path) -> None:
-    header = _mhd_header(path)
-    kind = header.get("ElementType", "").removeprefix("MET_").removeprefix("U")
-    compressed = header.get("CompressedData", "False").lower() == "true"
-    if compressed or kind not in _MET_BYTES:
-        return  # ITK knows these better, and refuses damaged ones
-    try:
-        pixels = int(np.prod([int(size) for size in header.get("DimSize", "").split()]))
-    except ValueError:
-        raise DataError(f"{path}: DimSize is {header['DimSize']!r}, wanted whole numbers") from None
-    _check_bytes(path, raw, raw.stat().st_size, pixels * _MET_BYTES[kind])
-
-
-def _check_bytes(path: Path, file: Path, found: int, wanted: int) -> None:
-    if found < wanted:
-        raise DataError(
-            f"{file}: truncated: {found} bytes of data, the header of {path.name} wants {wanted};"
-            " copy it again"
-        )
-
-
-def _mhd_header(path: Path) -> dict[str, str]:
-    pairs = (line.partition("=") for line in _read_text(path).splitlines() if "=" in line)
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _check_finite(path: Path, array: np.ndarray) -> None:

@@ -71,7 +71,7 @@ class LoadClip(BaseTransform):
             array = cached_volume(label, results["cache_dir"], label=True).array
             check_same_size(image, volumes[image].array, label, array)
             check_labels(label, array[index])
-            labels.append(table[array[index]])
+            labels.append(np.take(table, array[index], mode="clip"))
         return np.stack(labels)  # (T, H, W)
 
 
