@@ -1,0 +1,72 @@
+"""One film: a ventricle seen in one view, with its exact masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from echozoo.datasets.phantom.anatomy import Ventricle, beat
+from echozoo.datasets.phantom.artefacts import SEVERITY, Clutter, gain, wall_dropouts
+from echozoo.datasets.phantom.chambers import draw_chambers, label_maps, picture_shape
+from echozoo.datasets.phantom.scene import scatterers
+from echozoo.datasets.phantom.ultrasound import (
+    Probe,
+    ScanConverter,
+    backscatter,
+    compress,
+    spread,
+)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A half sequence, ED first.
+
+    Attributes:
+        images: (T, H, W) uint8.
+        labels: (T, H, W) uint8, 0 background, 1 LV cavity, 2 myocardium, 3 left atrium.
+        spacing: Side of a pixel, mm.
+        quality: ``"Good"``, ``"Medium"`` or ``"Poor"``.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    spacing: float
+    quality: str
+
+
+def render_film(
+    ventricle: Ventricle,
+    view: str,
+    frames: int,
+    spacing: float,
+    quality: str,
+    rng: np.random.Generator,
+) -> Film:
+    """Film a ventricle from ED to ES.
+
+    Args:
+        ventricle: The patient's ventricle.
+        view: ``"2CH"`` or ``"4CH"``.
+        frames: Number of frames, at least 2.
+        spacing: Side of a pixel, mm.
+        quality: A key of `SEVERITY`.
+        rng: Source of randomness.
+    """
+    chambers = draw_chambers(beat(ventricle, frames), view, rng)
+    shape = picture_shape(chambers.depth, spacing)
+    severity = SEVERITY[quality]
+    probe = Probe(chambers.depth, focus=rng.uniform(70, 120), beam=rng.uniform(1.0, 1.4))
+    loss = wall_dropouts(severity, frames, chambers.endo.shape[1], rng)
+    cloud = scatterers(chambers, view, loss, rng)
+    level = 10 ** (gain(probe, severity, frames, rng) / 20)
+    clutter = Clutter(probe, severity, frames, rng)
+    convert = ScanConverter(probe, shape, spacing)
+    images = np.empty((frames, *shape), np.uint8)
+    floor, span = rng.uniform(-36, -29), rng.uniform(46, 56)
+    for k in range(frames):
+        echo = spread(probe, backscatter(probe, cloud.points[k], cloud.amplitude[k]))
+        echo = echo * level[k] + clutter.frame(k)
+        images[k] = convert(compress(np.abs(echo), floor, span))
+    return Film(images, label_maps(chambers, shape, spacing), spacing, quality)
