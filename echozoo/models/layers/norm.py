@@ -16,7 +16,15 @@ class SyncBN(_BatchNorm):
     processes, as distributed training does) and running statistics. torch's own SyncBatchNorm
     does so on a GPU only. Processes may hold unequal numbers of positions. Evaluation, and
     training in a single process, are plain batch norm.
+
+    Args:
+        num_features: Channels.
+        eps: Added to the variance.
+        momentum: Weight of a new batch in the running statistics.
     """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(num_features, eps, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, ...) over everything but C."""
@@ -26,7 +34,7 @@ class SyncBN(_BatchNorm):
     def _normalise_together(self, x: Tensor) -> Tensor:
         shape = [1, -1] + [1] * (x.dim() - 2)
         axes = [axis for axis in range(x.dim()) if axis != 1]
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         # Mean first, then squares about it: sums of squares about zero would cancel.
         count = wide.new_full((1,), x.numel() // x.shape[1])
         sums = all_reduce(torch.cat([wide.sum(axes), count]))
@@ -35,10 +43,8 @@ class SyncBN(_BatchNorm):
         centred = wide - mean.view(shape)
         variance = all_reduce(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
-        out = centred * (variance + self.eps).rsqrt().view(shape)
-        if self.affine:
-            out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(x.dtype)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:

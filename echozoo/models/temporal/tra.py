@@ -27,8 +27,9 @@ class TRA(nn.Module):
         hidden = int(embed_dims / reduction)
         self.norm = SyncBN(embed_dims)
         self.reduce = nn.Linear(embed_dims, hidden)
-        self.mix = nn.Conv3d(
-            hidden, hidden, (kernel_size, 1, 1), padding=(kernel_size // 2, 0, 0), groups=hidden
+        # Over (T, H * W) instead of (T, H, W): the same convolution, several times faster on a CPU.
+        self.mix = nn.Conv2d(
+            hidden, hidden, (kernel_size, 1), padding=(kernel_size // 2, 0), groups=hidden
         )
         self.expand = nn.Linear(hidden, embed_dims)
         nn.init.zeros_(self.expand.weight)
@@ -44,8 +45,8 @@ class TRA(nn.Module):
         Returns:
             (B * T, H, W, C).
         """
-        batch, height, width, channels = x.shape
+        _, height, width, channels = x.shape
         rows = self.norm(x.reshape(-1, channels))  # B * T * H * W, C
-        rows = self.reduce(rows).view(-1, num_frames, height, width, self.mix.in_channels)
-        mixed = self.mix(rows.permute(0, 4, 1, 2, 3))  # B, C', T, H, W
-        return x + self.expand(mixed.permute(0, 2, 3, 4, 1)).view(x.shape)
+        rows = self.reduce(rows).view(-1, num_frames, height * width, self.mix.in_channels)
+        mixed = self.mix(rows.permute(0, 3, 1, 2))  # B, C', T, H * W
+        return x + self.expand(mixed.permute(0, 2, 3, 1)).view(x.shape)

@@ -1,0 +1,141 @@
+"""ManualPromptHead equals segment_anything's prompt encoder, structure by structure."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from echozoo.errors import ConfigError
+from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.registry import PROMPT_HEADS
+from echozoo.structures import EchoDataSample
+
+N, K, C, GRID, IMAGE = 2, 3, 8, 4, 64
+KINDS = [
+    ("points",),
+    ("boxes",),
+    ("masks",),
+    ("points", "boxes"),
+    ("points", "masks"),
+    ("points", "boxes", "masks"),
+]
+
+
+def head(prompts=("points",)) -> ManualPromptHead:
+    cfg = dict(type="ManualPromptHead", embed_dims=C, img_size=IMAGE, embedding_size=GRID)
+    return PROMPT_HEADS.build(dict(cfg, prompts=prompts))
+
+
+def prompts(num_points: int = 2) -> dict[str, torch.Tensor]:
+    corners = IMAGE * torch.rand(N, K, 2, 2).sort(2).values
+    return dict(
+        points=IMAGE * torch.rand(N, K, num_points, 2),
+        labels=torch.randint(-1, 2, (N, K, num_points)),
+        boxes=corners.flatten(2),
+        masks=torch.randn(N, K, 4 * GRID, 4 * GRID),
+    )
+
+
+def select(given: dict[str, torch.Tensor], kinds: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    names = {*kinds, "labels"} if "points" in kinds else set(kinds)
+    return {name: value for name, value in given.items() if name in names}
+
+
+def one_by_one(encoder, given: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = []
+    for n in range(N):
+        for k in range(K):
+            mine = {name: value[n, k][None] for name, value in given.items()}
+            clicks = (mine["points"], mine["labels"]) if "points" in mine else None
+            masks = mine["masks"][None] if "masks" in mine else None
+            pairs.append(encoder(clicks, mine.get("boxes"), masks))
+    return tuple(torch.cat(parts).unflatten(0, (N, K)) for parts in zip(*pairs, strict=True))
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_equals_segment_anything(kinds):
+    model, given = head(), select(prompts(), kinds)
+    embedding = torch.randn(N, C, GRID, GRID)
+    sparse, dense, same = model.embed(embedding, **given)
+    wanted_sparse, wanted_dense = one_by_one(model.encoder, given)
+    torch.testing.assert_close(sparse, wanted_sparse)
+    torch.testing.assert_close(dense, wanted_dense)
+    assert same is embedding
+
+
+def test_one_click_makes_two_tokens():
+    model, given = head(), select(prompts(1), ("points",))
+    sparse, dense, _ = model.embed(torch.zeros(N, C, GRID, GRID), **given)
+    assert sparse.shape == (N, K, 2, C)
+    assert dense.shape == (N, K, C, GRID, GRID)
+
+
+def test_labels_have_meanings():
+    model = head()
+    points = torch.full((1, 3, 1, 2), 20.0)
+    labels = torch.tensor([1, 0, -1]).view(1, 3, 1)
+    sparse, *_ = model.embed(torch.zeros(1, C, GRID, GRID), points, labels)
+    positive, negative, padding = sparse[0, :, 0]
+    weights = [embedding.weight[0] for embedding in model.encoder.point_embeddings]
+    torch.testing.assert_close(positive - weights[1], negative - weights[0])
+    torch.testing.assert_close(padding, model.encoder.not_a_point_embed.weight[0])
+
+
+def test_gradients_reach_the_embeddings():
+    model = head()
+    sparse, dense, _ = model.embed(torch.zeros(N, C, GRID, GRID), **prompts())
+    (sparse.square().sum() + dense.square().sum()).backward()
+    assert model.encoder.point_embeddings[2].weight.grad.abs().sum() > 0
+    assert model.encoder.mask_downscaling[0].weight.grad.abs().sum() > 0
+
+
+def test_prompts_come_from_the_samples_in_their_order():
+    given = prompts()
+    samples = [
+        EchoDataSample(
+            points=given["points"][n, None],
+            point_labels=given["labels"][n, None],
+            boxes=given["boxes"][n, None],
+            mask_prompts=given["masks"][n, None],
+        )
+        for n in range(N)
+    ]
+    model = head(("points", "boxes", "masks"))
+    embedding = torch.zeros(N, C, GRID, GRID)
+    for found, wanted in zip(
+        model(embedding, samples), model.embed(embedding, **given), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_another_input_size_keeps_pixels_of_that_input():
+    model, given = head(), select(prompts(), ("points", "boxes"))
+    sparse, dense, _ = model.embed(torch.zeros(N, C, 2 * GRID, 3 * GRID), **given)
+    larger = ManualPromptHead(C, IMAGE, GRID).encoder
+    larger.load_state_dict(model.encoder.state_dict())
+    larger.input_image_size = (2 * IMAGE, 3 * IMAGE)
+    larger.image_embedding_size = (2 * GRID, 3 * GRID)
+    wanted_sparse, wanted_dense = one_by_one(larger, given)
+    torch.testing.assert_close(sparse, wanted_sparse, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(dense, wanted_dense)
+    torch.testing.assert_close(model.dense_pe((8, 12)), larger.get_dense_pe())
+    torch.testing.assert_close(model.dense_pe(), model.encoder.get_dense_pe())
+
+
+def test_published_size():
+    assert sum(parameter.numel() for parameter in ManualPromptHead().parameters()) == 6_220
+
+
+def test_errors_are_one_line():
+    embedding = torch.zeros(1, C, GRID, GRID)
+    with pytest.raises(ConfigError, match=r"prompts=\('clicks',\), wants some of"):
+        head(("clicks",))
+    sample = EchoDataSample(metainfo=dict(sequence="patient0001_4CH"))
+    with pytest.raises(ConfigError, match="no 'boxes' in the sample of patient0001_4CH"):
+        head(("boxes",))(embedding, [sample])
+    with pytest.raises(ConfigError, match="found no samples"):
+        head()(embedding, None)
+    with pytest.raises(ConfigError, match="found no prompt"):
+        head().embed(embedding)
+    with pytest.raises(ConfigError, match=r"mask prompts of \(9, 9\), wants \(16, 16\)"):
+        head().embed(embedding, masks=torch.zeros(1, 1, 9, 9))
