@@ -23,7 +23,7 @@ model = dict(
         norm_cfg=norm,
         align_corners=False,
         loss_decode=[
-            dict(type="DiceLoss", loss_name="loss_dice", loss_weight=0.8),
+            dict(type="StructureDiceLoss", loss_weight=0.8),
             dict(type="CrossEntropyLoss", loss_name="loss_ce", loss_weight=0.2),
         ],
     ),

@@ -1,4 +1,4 @@
-"""Dice and cross entropy of binary masks, weighted as SAMUS and both documents have it."""
+"""Dice and cross entropy, weighted as SAMUS and both documents have it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,31 @@ from echozoo.errors import ConfigError
 from echozoo.registry import MODELS
 
 
+def soft_dice_loss(
+    probabilities: Tensor, masks: Tensor, summed_dims: tuple[int, ...], eps: float
+) -> Tensor:
+    r"""Soft Dice loss in V-Net's squared form, one value for each index that is not summed over.
+
+    :math:`1 - (2 \sum pg + \epsilon) / (\sum p^2 + \sum g^2 + \epsilon)`. For a structure that
+    is absent it pushes the prediction towards nothing.
+
+    Args:
+        probabilities: p, (N, K, h, w) in [0, 1].
+        masks: g, (N, K, h, w) in {0, 1}.
+        summed_dims: The dimensions whose pixels make up one Dice.
+        eps: Keeps the loss finite where both are empty.
+
+    Returns:
+        The loss over the remaining dimensions.
+    """
+    overlap = (probabilities * masks).sum(summed_dims)
+    size = probabilities.square().sum(summed_dims) + masks.square().sum(summed_dims)
+    return 1 - (2 * overlap + eps) / (size + eps)
+
+
 @MODELS.register_module()
 class DiceCELoss(nn.Module):
-    r"""Weighted sum of a soft Dice loss and binary cross entropy.
-
-    Dice is :math:`1 - (2 \sum pg + \epsilon) / (\sum p^2 + \sum g^2 + \epsilon)` with
-    :math:`p` the sigmoid of the logits and :math:`g` the mask (V-Net's squared form). For a
-    structure that is absent it pushes the prediction towards nothing.
+    """Weighted sum of a soft Dice loss and binary cross entropy of K masks.
 
     Args:
         dice_weight: Weight of Dice; the documents state 0.8.
@@ -58,9 +76,6 @@ class DiceCELoss(nn.Module):
         Returns:
             ``loss_dice`` and ``loss_ce``, scalars, already weighted.
         """
-        probability = logits.sigmoid()
-        overlap = (probability * masks).sum(self.summed_dims)
-        size = probability.square().sum(self.summed_dims) + masks.square().sum(self.summed_dims)
-        dice = 1 - (2 * overlap + self.eps) / (size + self.eps)
+        dice = soft_dice_loss(logits.sigmoid(), masks, self.summed_dims, self.eps)
         ce = F.binary_cross_entropy_with_logits(logits, masks, pos_weight=self.pos_weight)
         return {"loss_dice": self.dice_weight * dice.mean(), "loss_ce": self.ce_weight * ce}
