@@ -67,9 +67,9 @@ def results_table(summaries: Sequence[Summary]) -> str:
     columns = _columns(overall)
     head = overall[-1]
     title = f"{head.num_patients} patients, {head.num_images} images"
-    tables = [_table(title, overall, columns, intervals=True)]
+    tables = [_table(title, overall, columns, grouped=False)]
     if others:
-        tables.append(_table("by instant and view", others, columns, intervals=False))
+        tables.append(_table("by instant and view", others, columns, grouped=True))
     console = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
     for table in tables:
         console.print(table)
@@ -153,10 +153,10 @@ def _spacing_note(overall: Summary) -> str:
 
 
 def _table(
-    title: str, summaries: Sequence[Summary], metrics: Sequence[str], intervals: bool
+    title: str, summaries: Sequence[Summary], metrics: Sequence[str], grouped: bool
 ) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    if not intervals:
+    if grouped:
         table.add_column("group", no_wrap=True)
     table.add_column("structure", no_wrap=True)
     for heading in ("images", "empty", "absent", *(HEADINGS.get(m, m) for m in metrics)):
@@ -167,14 +167,14 @@ def _table(
         if previous not in (None, group):
             table.add_section()
         counts = (summary.num_images, summary.num_empty, summary.num_absent)
-        cells = [_estimate(m, summary.estimates[m], intervals) for m in metrics]
-        label = [] if intervals else [group if group != previous else ""]
+        cells = [_number(m, summary.estimates[m], interval=not grouped) for m in metrics]
+        label = [group if group != previous else ""] if grouped else []
         table.add_row(*label, summary.structure, *map(str, counts), *cells)
         previous = group
     return table
 
 
-def _estimate(metric: str, estimate: Estimate, interval: bool) -> str:
+def _number(metric: str, estimate: Estimate, interval: bool) -> str:
     if math.isnan(estimate.mean):
         return "-"
     digits = DECIMALS.get(metric, 2)

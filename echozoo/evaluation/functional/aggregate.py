@@ -9,12 +9,13 @@ the means and counted beside them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 SCORED, EMPTY, ABSENT = "scored", "empty", "absent"
 ALL = "all"
@@ -76,6 +77,8 @@ def summarise(
         Summaries, the one over all instants and views first. Instants and views without a case are
         left out, and what is the only view is not repeated under its name.
     """
+    # In one order, whatever processes the cases come from: sums of floats depend on it.
+    rows = sorted(rows, key=lambda row: (row["sequence"], row["frame"], row["structure"]))
     summaries = []
     for instant, view, group in _groups(rows):
         by_structure = [[row for row in group if row["structure"] == name] for name in structures]
@@ -103,7 +106,8 @@ def bootstrap_interval(
         seed: Of the resampling.
 
     Returns:
-        Lower and upper limit; NaN with fewer than two patients that have a number.
+        Lower and upper limit; NaN with fewer than two patients that have a number, or where a
+        structure is so rare that some resample holds none of it.
     """
     measured = counts.any(axis=0)
     sums, counts = sums[:, measured], counts[:, measured]
@@ -117,16 +121,18 @@ def bootstrap_interval(
             means = sums[:, patients].sum(axis) / counts[:, patients].sum(axis)  # (S, n)
         return means.mean(axis=0)
 
-    interval = bootstrap(
-        (np.arange(num_patients),),
-        mean_over_images,
-        n_resamples=n_resamples,
-        vectorized=True,
-        axis=-1,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # the interval is NaN: says it all
+        interval = bootstrap(
+            (np.arange(num_patients),),
+            mean_over_images,
+            n_resamples=n_resamples,
+            vectorized=True,
+            axis=-1,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
     return float(interval.low), float(interval.high)
 
 
@@ -154,7 +160,6 @@ def _count(rows: Sequence[Row]) -> dict[str, int]:
 
 def _estimate(metric: str, terms: Sequence[Sequence[Row]], n_resamples: int, seed: int) -> Estimate:
     """Estimate the mean of the means of several lists of cases (one list a structure)."""
-    # Sorted, so that neither the processes' number nor the order of cases shows in the resamples.
     patients = {name: i for i, name in enumerate(sorted({r["patient"] for t in terms for r in t}))}
     sums = np.zeros((len(terms), len(patients)))
     counts = np.zeros_like(sums)
