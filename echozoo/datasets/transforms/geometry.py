@@ -161,7 +161,7 @@ class ResizeClip(BaseTransform):
         size = self.size or results.get("image_size")
         if not size:
             raise ConfigError(
-                "ResizeClip: there is no size; give it size=(H, W), or the data set image_size=(H, W)"
+                "ResizeClip: no size; give it size=(H, W), or the data set image_size=(H, W)"
             )
         return int(size[0]), int(size[1])
 

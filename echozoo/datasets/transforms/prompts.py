@@ -13,14 +13,23 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from echozoo.datasets.transforms.base import valid_size
-from echozoo.errors import ConfigError
+from echozoo.errors import ConfigError, DataError
 from echozoo.registry import TRANSFORMS
 
 FOREGROUND, BACKGROUND, PADDING = 1, 0, -1
 
 
 def _masks(results: dict, size: tuple[int, int]) -> np.ndarray:
-    """Return the masks (T, K, h, w) of all structures, on the top left part of that size."""
+    """Return the masks (T, K, h, w) of all structures, on the top left part of that size.
+
+    Raises:
+        DataError: The clip has no masks.
+    """
+    if "labels" not in results:
+        raise DataError(
+            f"{results['sequence']}: frames without a mask, wanted one for each, as prompts are"
+            " made from masks; leave such frames out, or test a model that needs no prompts"
+        )
     height, width = size
     labels = results["labels"][:, None, :height, :width]  # (T, 1, h, w)
     values = np.arange(1, len(results["structures"]) + 1)
@@ -193,7 +202,7 @@ class MaskPrompts(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add ``mask_prompts`` (T, K, h, w) float32."""
         # The whole input, padding included: the coarse mask lies over all of the embedding.
-        masks = _masks(results, results["labels"].shape[1:])
+        masks = _masks(results, results["images"].shape[1:])
         cover = np.empty((*masks.shape[:2], *self.size), np.float32)
         for index in np.ndindex(masks.shape[:2]):
             cover[index] = cv2.resize(

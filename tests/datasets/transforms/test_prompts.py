@@ -7,7 +7,7 @@ import pytest
 
 from echozoo.datasets.transforms.geometry import ResizeClip
 from echozoo.datasets.transforms.prompts import BoxPrompts, MaskPrompts, PointPrompts
-from echozoo.errors import ConfigError
+from echozoo.errors import ConfigError, DataError
 
 RULES = ["random", "raster_middle", "centroid", "farthest_from_edge"]
 
@@ -117,6 +117,16 @@ def test_errors_say_what_to_do() -> None:
         PointPrompts("middle")
     with pytest.raises(ConfigError, match="num_points is 3"):
         PointPrompts("centroid", num_points=3)
+
+
+@pytest.mark.parametrize("transform", [PointPrompts(), BoxPrompts(), MaskPrompts((4, 4))])
+def test_without_masks_there_are_no_prompts(
+    transform: PointPrompts, make_clip: Callable[..., dict]
+) -> None:
+    clip = make_clip()
+    del clip["labels"]
+    with pytest.raises(DataError, match="^patient0001_4CH: frames without a mask"):
+        transform(clip)
 
 
 def test_boxes_are_tight_and_x_first() -> None:
