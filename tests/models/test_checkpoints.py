@@ -1,0 +1,390 @@
+"""Published weights into this project's models; segment_anything stands for the published side."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from torch import nn
+
+from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models import load_published
+from echozoo.models.checkpoints import initialise
+from echozoo.models.published_keys import own_key
+from echozoo.registry import MODELS
+
+# As in ViT-L, numbers of windowed blocks (10, 11, 12, 13) hold those of global ones (1, 3).
+SIZES = dict(embed_dims=16, depth=14, num_heads=2, global_attn_indexes=(1, 3))
+WIDTH = 32
+
+
+def published_sam(grid=8, sizes=SIZES, seed=0):
+    """A state dict of segment_anything's own modules at a small size, random."""
+    encoder = ImageEncoderViT(
+        img_size=grid * 16,
+        embed_dim=sizes["embed_dims"],
+        depth=sizes["depth"],
+        num_heads=sizes["num_heads"],
+        out_chans=WIDTH,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=14,
+        global_attn_indexes=sizes["global_attn_indexes"],
+    )
+    prompts = PromptEncoder(WIDTH, (grid, grid), (grid * 16, grid * 16), mask_in_chans=16)
+    transformer = TwoWayTransformer(2, WIDTH, 2, 64)
+    sam = Sam(encoder, prompts, MaskDecoder(transformer_dim=WIDTH, transformer=transformer))
+    return randomise(sam, seed).eval()
+
+
+def randomise(module, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for value in module.state_dict().values():
+        value.copy_(torch.rand(value.shape, generator=generator) * 0.2 - 0.1)
+    return module
+
+
+def segmentor(backbone="SAMViT", grid=8, **settings):
+    sizes = SIZES | settings
+    stride = {"SAMViT": 16, "SAMUS": 8}[backbone]
+    extra = {} if backbone == "SAMViT" else {"conv_channels": (4, 8, 8), "pos_embed_size": 8}
+    return MODELS.build(
+        dict(
+            type="PromptableSegmentor",
+            backbone=dict(
+                type=backbone, img_size=grid * stride, out_channels=WIDTH, **extra, **sizes
+            ),
+            prompt_head=dict(
+                type="ManualPromptHead",
+                embed_dims=WIDTH,
+                img_size=grid * stride,
+                embedding_size=grid,
+            ),
+            decoder=dict(type="SAMMaskDecoder", embed_dims=WIDTH, num_heads=2, mlp_dims=64),
+        )
+    )
+
+
+def snapshot(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+# What this project calls a part of SAMUS -> what the published files call it.
+THEIRS = {
+    "cnn_branch.stem.conv.": "cnn_embed.inc.conv.0.",
+    "cnn_branch.stem.norm.": "cnn_embed.inc.conv.1.",
+    "cnn_branch.downs.0.conv.": "cnn_embed.downs.0.maxpool_conv.1.",
+    "cnn_branch.downs.0.norm.": "cnn_embed.downs.0.maxpool_conv.2.",
+    "cnn_branch.downs.1.conv.": "cnn_embed.downs.1.maxpool_conv.1.",
+    "cnn_branch.downs.1.norm.": "cnn_embed.downs.1.maxpool_conv.2.",
+    "cnn_branch.downs.2.conv.": "cnn_embed.downs.2.maxpool_conv.1.",
+    "cnn_branch.downs.2.norm.": "cnn_embed.downs.2.maxpool_conv.2.",
+    "pos_adapter.downs.0.conv.": "post_pos_embed.downs.0.maxpool_conv.1.",
+    "pos_adapter.downs.0.norm.": "post_pos_embed.downs.0.maxpool_conv.2.",
+    "input_adapter.down.": "input_Adapter.D_fc1.",
+    "input_adapter.up.": "input_Adapter.D_fc2.",
+    "feature_adapter.down.": "MLP_Adapter.D_fc1.",
+    "feature_adapter.up.": "MLP_Adapter.D_fc2.",
+    "cross_attn.": "Space_Adapter.",
+    "refine.conv.": "refine_Adapter.conv.0.",
+    "refine.norm.": "refine_Adapter.conv.1.",
+    "backbone.": "image_encoder.",
+    "prompt_head.encoder.": "prompt_encoder.",
+    "decoder.": "mask_decoder.",
+}
+
+
+def published_samus(grid=4, seed=0):
+    """A published SAMUS state dict, and the same under this project's keys."""
+    own = snapshot(randomise(segmentor("SAMUS", grid), seed))
+    published = {}
+    for key, value in own.items():
+        for ours, theirs in THEIRS.items():
+            part = ours in ("backbone.", "prompt_head.encoder.", "decoder.")
+            key = theirs + key[len(ours) :] if part and key.startswith(ours) else key
+            key = key if part else key.replace(ours, theirs)
+        published[key] = value
+    return published, own
+
+
+class TestSAM:
+    def test_gives_the_outputs_of_segment_anything(self, tmp_path):
+        sam, model = published_sam(), segmentor().eval()
+        torch.save(sam.state_dict(), tmp_path / "sam.pth")
+        report = load_published(model, tmp_path / "sam.pth")
+        assert report.left == ()
+        assert len(report.loaded) == len(sam.state_dict())
+        images, points = torch.rand(1, 3, 128, 128), torch.tensor([[[40.0, 70.0]]])
+        labels = torch.ones(1, 1)
+        with torch.no_grad():
+            sparse, dense = sam.prompt_encoder((points, labels), None, None)
+            expected, _ = sam.mask_decoder(
+                sam.image_encoder(images),
+                sam.prompt_encoder.get_dense_pe(),
+                sparse,
+                dense,
+                multimask_output=False,
+            )
+            found = model.decode(model.encode(images), points[None], labels[None])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.parametrize("prefix", ["module.", ""])
+    def test_state_dict_and_prefix(self, prefix):
+        weights = {f"{prefix}{k}": v for k, v in published_sam().state_dict().items()}
+        model = segmentor()
+        load_published(model, weights)
+        assert torch.equal(model.backbone.pos_embed, weights[f"{prefix}image_encoder.pos_embed"])
+
+    def test_into_samus_leaves_what_samus_adds(self):
+        weights, model = published_sam(8).state_dict(), segmentor("SAMUS", 4)
+        before = snapshot(model)
+        report = load_published(model, weights)
+        after = model.state_dict()
+        assert {key for key in before if "cnn_branch" in key} <= set(report.left)
+        assert all(torch.equal(after[key], before[key]) for key in report.left)
+        assert len(report.loaded) == len(weights)
+        assert torch.equal(
+            after["decoder.iou_token.weight"], weights["mask_decoder.iou_token.weight"]
+        )
+        # SAMUS keeps the table of absolute positions, its adapter shrinks it.
+        assert torch.equal(after["backbone.pos_embed"], weights["image_encoder.pos_embed"])
+        assert len(after["backbone.blocks.1.attn.rel_pos_h"]) == 7
+        assert "SAMUS (" in str(report)
+
+    def test_sam_file_must_be_complete_for_samus(self):
+        weights = dict(published_sam().state_dict())
+        del weights["image_encoder.blocks.7.norm1.bias"]
+        with pytest.raises(CheckpointError, match=r"1 missing \(backbone.blocks.7.norm1.bias\)"):
+            load_published(segmentor("SAMUS", 4), weights)
+
+    def test_prompt_encoder_and_decoder_alone(self, tmp_path):
+        sam = published_sam()
+        parts = {
+            "PromtEncoder": sam.prompt_encoder.state_dict(),
+            "MaskDecoder": sam.mask_decoder.state_dict(),
+        }
+        torch.save(parts, tmp_path / "parts.pt")
+        model = segmentor()
+        before = snapshot(model)
+        report = load_published(model, tmp_path / "parts.pt")
+        assert torch.equal(model.backbone.pos_embed, before["backbone.pos_embed"])
+        assert torch.equal(model.decoder.iou_token.weight, sam.mask_decoder.iou_token.weight)
+        assert {key.split(".")[0] for key in report.left} == {"backbone"}
+        del parts["MaskDecoder"]["mask_tokens.weight"]
+        torch.save(parts, tmp_path / "parts.pt")
+        with pytest.raises(CheckpointError, match=r"1 missing \(decoder.mask_tokens.weight\)"):
+            load_published(model, tmp_path / "parts.pt")
+
+
+def between(table, rows):
+    """Resize along the first axis, linearly, as the centres of the rows lie."""
+    places = (np.arange(rows) + 0.5) * len(table) / rows - 0.5
+    flat = table.reshape(len(table), -1)
+    columns = [np.interp(places, np.arange(len(table)), column) for column in flat.T]
+    return np.stack(columns, -1).reshape(rows, *table.shape[1:])
+
+
+class TestPositionTables:
+    @pytest.mark.parametrize("grid", [4, 8, 12])
+    def test_are_resized_by_block_index(self, grid):
+        weights, model = published_sam(8).state_dict(), segmentor(grid=grid)
+        load_published(model, weights)
+        after = model.state_dict()
+        for index in range(SIZES["depth"]):
+            for axis in "hw":
+                table = weights[f"image_encoder.blocks.{index}.attn.rel_pos_{axis}"].numpy()
+                found = after[f"backbone.blocks.{index}.attn.rel_pos_{axis}"].numpy()
+                expected = table
+                if index in (1, 3):
+                    expected = between(table, 2 * grid - 1)
+                np.testing.assert_allclose(found, expected, atol=1e-6)
+        table = weights["image_encoder.pos_embed"][0].numpy()
+        expected = between(between(table, grid).swapaxes(0, 1), grid).swapaxes(0, 1)
+        np.testing.assert_allclose(model.backbone.pos_embed[0].detach(), expected, atol=1e-6)
+
+    def test_windowed_ones_are_never_resized(self):
+        weights = dict(published_sam().state_dict())
+        # Block 11 has both indexes of the global blocks in its name, 13 too.
+        for index in (11, 13):
+            weights[f"image_encoder.blocks.{index}.attn.rel_pos_h"] = torch.zeros(15, 8)
+        model = segmentor(grid=4)
+        with pytest.raises(CheckpointError) as caught:
+            load_published(model, weights)
+        assert "2 misshapen" in str(caught.value)
+        assert "backbone.blocks.11.attn.rel_pos_h (15, 8), wanted (27, 8)" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("key", "shape"),
+        [
+            ("blocks.1.attn.rel_pos_h", (15, 4)),
+            ("pos_embed", (1, 8, 8, 12)),
+            ("pos_embed", (8, 16)),
+        ],
+    )
+    def test_other_channels_are_an_error(self, key, shape):
+        weights = dict(published_sam().state_dict())
+        weights[f"image_encoder.{key}"] = torch.zeros(shape)
+        with pytest.raises(CheckpointError, match="1 misshapen"):
+            load_published(segmentor(grid=4), weights)
+
+    def test_half_precision_file(self):
+        weights = {key: value.half() for key, value in published_sam().state_dict().items()}
+        model = segmentor(grid=4)
+        load_published(model, weights)
+        assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+
+
+class TestSAMUS:
+    def test_published_names(self):
+        published, own = published_samus()
+        assert any("Space_Adapter" in key for key in published)
+        model = segmentor("SAMUS", 4)
+        report = load_published(model, {f"module.{k}": v for k, v in published.items()})
+        assert report.left == ()
+        assert all(torch.equal(value, own[key]) for key, value in model.state_dict().items())
+
+    def test_every_published_key_has_its_place_at_full_size(self, shared):
+        shapes = json.loads((shared / "golden" / "samus_vit_b_keys.json").read_text())
+        with torch.device("meta"):
+            backbone = MODELS.build(dict(type="SAMUS"))
+            decoder = MODELS.build(dict(type="SAMMaskDecoder"))
+        ours = {f"backbone.{k}": tuple(v.shape) for k, v in backbone.state_dict().items()}
+        ours |= {f"decoder.{k}": tuple(v.shape) for k, v in decoder.state_dict().items()}
+        renamed = {own_key(key): tuple(shape) for key, shape in shapes.items()}
+        assert len(renamed) == len(shapes) == 393
+        assert {k: v for k, v in renamed.items() if not k.startswith("prompt_head")} == ours
+
+    def test_into_a_model_of_films_leaves_the_temporal_modules(self):
+        published, own = published_samus()
+        model = segmentor("SAMUS", 4, temporal={"type": "TRA"})
+        before = snapshot(model)
+        report = load_published(model, published)
+        assert report.left
+        assert all(key.startswith("backbone.temporal.") for key in report.left)
+        assert all(torch.equal(model.state_dict()[key], before[key]) for key in report.left)
+        assert all(torch.equal(model.state_dict()[key], own[key]) for key in own)
+
+    def test_must_be_complete(self):
+        published, _ = published_samus()
+        published = {k: v for k, v in published.items() if "Space_Adapter" not in k}
+        with pytest.raises(CheckpointError, match=r"16 missing \(backbone.blocks.1.cross_attn.q"):
+            load_published(segmentor("SAMUS", 4), published)
+
+    def test_into_plain_sam_is_an_error(self):
+        published, _ = published_samus()
+        with pytest.raises(CheckpointError) as caught:
+            load_published(segmentor(grid=4), published)
+        assert "unexpected (image_encoder." in str(caught.value)
+        assert "missing" not in str(caught.value)
+
+
+class TestOwnCheckpoints:
+    def test_round_trip(self, tmp_path):
+        model = randomise(segmentor("SAMUS", 4, temporal={"type": "TRA"}), 1)
+        torch.save({"state_dict": model.state_dict(), "meta": {"epoch": 3}}, tmp_path / "w.pth")
+        other = segmentor("SAMUS", 4, temporal={"type": "TRA"})
+        assert load_published(other, tmp_path / "w.pth").left == ()
+        assert all(torch.equal(v, model.state_dict()[k]) for k, v in other.state_dict().items())
+
+    def test_part_of_a_temporal_module_is_an_error(self):
+        model = segmentor("SAMUS", 4, temporal={"type": "TRA"})
+        weights = snapshot(model)
+        del weights["backbone.temporal.3.reduce.weight"]
+        with pytest.raises(CheckpointError, match=r"1 missing \(backbone.temporal.3.reduce.weight"):
+            load_published(model, weights)
+
+    def test_other_families_must_be_complete(self):
+        model = nn.Module()
+        model.backbone = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
+        weights = snapshot(model)
+        assert load_published(model, weights).left == ()
+        del weights["backbone.1.weight"], weights["backbone.1.bias"]
+        with pytest.raises(CheckpointError, match="2 missing"):
+            load_published(model, weights)
+
+
+class TestErrors:
+    def test_lists_are_counted_and_shortened_and_nothing_is_loaded(self, tmp_path):
+        weights = dict(published_sam().state_dict())
+        for index in range(6):
+            del weights[f"image_encoder.blocks.{index}.norm2.weight"]
+            weights[f"image_encoder.blocks.{index}.adapter.weight"] = torch.zeros(1)
+        weights["mask_decoder.iou_token.weight"] = torch.zeros(1, 7)
+        torch.save({"model": weights}, tmp_path / "w.pth")
+        model = segmentor()
+        before = snapshot(model)
+        with pytest.raises(CheckpointError) as caught:
+            load_published(model, tmp_path / "w.pth")
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / 'w.pth'}: does not fit PromptableSegmentor: ")
+        assert "6 missing (backbone.blocks.0.norm2.weight, " in message
+        assert "blocks.3.norm2.weight, and 2 more)" in message
+        assert "6 unexpected (image_encoder.blocks.0.adapter.weight, " in message
+        assert "1 misshapen (decoder.iou_token.weight (1, 7), wanted (1, 32))" in message
+        assert "\n" not in message
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+    def test_file_of_another_size_of_sam(self):
+        other = published_sam(sizes=SIZES | {"depth": 12}).state_dict()
+        with pytest.raises(CheckpointError, match=r"28 missing \(backbone.blocks.12."):
+            load_published(segmentor(), other)
+
+
+class TestParts:
+    def test_only_these_are_loaded(self):
+        weights = {f"image_encoder.other.{i}": torch.zeros(1) for i in range(3)}
+        sam = published_sam().state_dict()
+        weights |= {key: value for key, value in sam.items() if "image_encoder" not in key}
+        with pytest.raises(CheckpointError, match="3 unexpected"):
+            load_published(segmentor(), weights)
+        model = segmentor()
+        before = snapshot(model)
+        report = load_published(model, weights, parts=("prompt_head", "decoder"))
+        assert {key.split(".")[0] for key in report.loaded} == {"prompt_head", "decoder"}
+        assert torch.equal(model.backbone.pos_embed, before["backbone.pos_embed"])
+        assert torch.equal(model.decoder.iou_token.weight, weights["mask_decoder.iou_token.weight"])
+
+    @pytest.mark.parametrize("part", ["backbone", "prompt_head", "decoder"])
+    def test_each_must_be_in_the_file(self, part):
+        sam = published_sam().state_dict()
+        weights = {k: v for k, v in sam.items() if own_key(k).split(".")[0] != part}
+        with pytest.raises(CheckpointError, match=rf"missing \({part}\."):
+            load_published(segmentor(), weights, parts=(part,))
+        rest = tuple({"backbone", "prompt_head", "decoder"} - {part})
+        assert load_published(segmentor(), weights, parts=rest).loaded
+
+    @pytest.mark.parametrize("parts", [("image_encoder",), "decoder", ()])
+    def test_unknown_ones(self, parts):
+        with pytest.raises(ConfigError, match=r"\(backbone, prompt_head, decoder\)"):
+            load_published(segmentor(), published_sam().state_dict(), parts=parts)
+
+
+class TestInitialise:
+    def test_path_and_parts(self, tmp_path):
+        sam = published_sam().state_dict()
+        torch.save(sam, tmp_path / "sam.pth")
+        assert initialise(segmentor(), str(tmp_path / "sam.pth")).left == ()
+        entry = {"path": str(tmp_path / "sam.pth"), "parts": ["decoder"]}
+        model = segmentor()
+        assert {key.split(".")[0] for key in initialise(model, entry).loaded} == {"decoder"}
+
+    def test_absent_file_says_how_to_get_it(self):
+        with pytest.raises(CheckpointError) as caught:
+            initialise(segmentor(), "absent/sam_vit_b_01ec64.pth")
+        assert "tools/download_weights.py sam_vit_b --dir absent" in str(caught.value)
+        assert "--from-scratch" in str(caught.value)
+        with pytest.raises(CheckpointError, match=r"put the file there.*--from-scratch"):
+            initialise(segmentor(), {"path": "absent/samus.pth"})
+
+    def test_entry_of_another_form(self):
+        for entry in ({"parts": ("decoder",)}, {"path": "w.pth", "strict": False}):
+            with pytest.raises(ConfigError, match="wanted a path"):
+                initialise(segmentor(), entry)
