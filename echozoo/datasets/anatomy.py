@@ -74,10 +74,8 @@ def choose_structures(names: Sequence[str]) -> tuple[Structure, ...]:
         ConfigError: A name is unknown, or there is none.
     """
     unknown = [name for name in names if name not in STRUCTURES]
-    if unknown or not names or isinstance(names, str):
-        raise ConfigError(
-            f"structures={names!r}: wanted a list of one or more of {', '.join(STRUCTURES)}"
-        )
+    if unknown or not names:
+        raise ConfigError(f"structures={names!r}: wanted one or more of {', '.join(STRUCTURES)}")
     return tuple(structure for structure in Structure if structure.short in names)
 
 

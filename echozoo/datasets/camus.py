@@ -72,9 +72,9 @@ class CAMUSDataset(BaseDataset):
         frames: str = "sequence",
         clip_length: int | None = 8,
         frame_stride: int = 1,
-        views: Sequence[str] = VIEWS,
-        quality: Sequence[str] | None = None,
-        structures: Sequence[str] = STRUCTURES,
+        views: str | Sequence[str] = VIEWS,
+        quality: str | Sequence[str] | None = None,
+        structures: str | Sequence[str] = STRUCTURES,
         cache_dir: str | None = None,
         pipeline: Sequence = (),
         test_mode: bool = False,
@@ -84,8 +84,9 @@ class CAMUSDataset(BaseDataset):
         self.cache_dir = str(resolve_cache_dir(self.root, cache_dir))
         self.subset, self.split, self.split_seed = subset, split, split_seed
         self.frames, self.clip_length, self.frame_stride = frames, clip_length, frame_stride
-        self.views, self.quality = tuple(views), quality
-        self.structures = tuple(part.short for part in choose_structures(structures))
+        self.views = _several(views)
+        self.quality = None if quality is None else _several(quality)
+        self.structures = tuple(part.short for part in choose_structures(_several(structures)))
         self._check_choices()
         # In shared memory: workers that live on from epoch to epoch see what is set here.
         self._epoch_and_seed = torch.zeros(2, dtype=torch.int64).share_memory_()
@@ -163,7 +164,7 @@ class CAMUSDataset(BaseDataset):
             ("views", self.views, VIEWS),
             ("quality", QUALITIES if self.quality is None else self.quality, QUALITIES),
         ):
-            if isinstance(values, str) or not values or not set(values) <= set(choices):
+            if not values or not set(values) <= set(choices):
                 raise ConfigError(f"{name}={values!r}: wanted a list of {', '.join(choices)}")
 
     def _any_film(self, scanned: list[ViewFiles]) -> bool:
@@ -216,3 +217,8 @@ class CAMUSDataset(BaseDataset):
             )
         if absent:
             notice(f"{where}: {num_samples} samples of {num_patients} patients; absent: {absent}")
+
+
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name, as `--cfg-options` gives it, or several."""
+    return (names,) if isinstance(names, str) else tuple(names)

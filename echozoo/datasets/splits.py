@@ -83,15 +83,15 @@ def camus_lists(scheme: str) -> dict[str, tuple[str, ...]]:
 
 
 def find_split_folder(data_root: str | Path) -> Path:
-    """The ``database_split`` folder in the data folder, or beside it.
+    """The ``database_split`` folder in the data folder; of ``database_nifti``, the one beside it.
 
     Raises:
         DataError: There is none.
     """
     root = Path(data_root)
-    for parent in (root, root.resolve().parent):
-        if (parent / "database_split").is_dir():
-            return parent / "database_split"
+    parent = root.resolve().parent if root.resolve().name == "database_nifti" else root
+    if (parent / "database_split").is_dir():
+        return parent / "database_split"
     raise DataError(
         f"{root / 'database_split'}: no such folder; the split 'files' wants subgroup_training.txt,"
         " subgroup_validation.txt and subgroup_testing.txt there; or choose split='official',"

@@ -1,0 +1,276 @@
+"""Read a CAMUS folder once, whole, and say what is in it and what is wrong with it.
+
+    python tools/check_dataset.py /data/CAMUS_public
+
+Tables show counts, sizes, spacings, pixel and label values, grades and splits. What a folder may
+lack as a whole (the two-chamber view, sequences, Info files, split lists) is a note; what is
+damaged, does not fit together, or is missing for some patients only is a problem, one line each
+that names the file. Exit status 1 where there is a problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from echozoo.datasets.anatomy import INSTANTS, QUALITIES, STRUCTURES, VIEWS
+from echozoo.datasets.io import Info, Volume, read_info, read_volume
+from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
+from echozoo.datasets.splits import find_split_folder, read_split_files
+from echozoo.datasets.transforms.loading import check_labels, check_same_size
+from echozoo.errors import DataError, one_line_errors
+
+
+@dataclass
+class Finding:
+    """What was found in the files of one view, or, added up, of all."""
+
+    files: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)
+    spacings: Counter = field(default_factory=Counter)
+    lengths: Counter = field(default_factory=Counter)
+    labels: Counter = field(default_factory=Counter)
+    darkest: int = 255
+    brightest: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, other: Finding) -> None:
+        """Add up."""
+        for name in ("files", "sizes", "spacings", "lengths", "labels"):
+            getattr(self, name).update(getattr(other, name))
+        self.darkest = min(self.darkest, other.darkest)
+        self.brightest = max(self.brightest, other.brightest)
+        self.problems += other.problems
+
+
+def check_view(files: ViewFiles) -> Finding:
+    """Read every file of one view of one patient."""
+    finding = Finding()
+    length = None
+    pairs = [*files.stills.items(), *([("sequence", files.film)] if files.film else [])]
+    for kind, pair in pairs:
+        finding.files[files.view, kind] += 1
+        finding.files[files.view, f"{kind} mask"] += pair.label is not None
+        image = _attempt(finding, read_volume, pair.image)
+        if image is None:
+            continue
+        if kind == "sequence":
+            length = len(image.array)
+            finding.lengths[length] += 1
+        _check_image(finding, pair.image, image)
+        mask = _attempt(finding, read_volume, pair.label, True) if pair.label else None
+        if mask is not None:
+            _check_mask(finding, pair.image, image, pair.label, mask)
+    if files.info and files.has_images:
+        finding.files[files.view, "Info"] += 1
+        info = _attempt(finding, read_info, files.info)
+        if info is not None:
+            _check_info(finding, files, info, length)
+    elif files.has_images:
+        finding.files[files.view, "no grade"] += 1
+    return finding
+
+
+def _attempt(finding: Finding, read, *arguments):
+    try:
+        return read(*arguments)
+    except DataError as error:
+        finding.problems.append(str(error))
+        return None
+
+
+def _check_image(finding: Finding, path: Path, image: Volume) -> None:
+    finding.sizes[image.array.shape[1:]] += 1
+    finding.spacings[tuple(round(step, 4) for step in image.spacing)] += 1
+    darkest, brightest = int(image.array.min()), int(image.array.max())
+    finding.darkest = min(finding.darkest, darkest)
+    finding.brightest = max(finding.brightest, brightest)
+    if darkest == brightest:
+        finding.problems.append(f"{path}: every pixel is {darkest}, wanted an image")
+
+
+def _check_mask(
+    finding: Finding, image_path: Path, image: Volume, path: Path, mask: Volume
+) -> None:
+    _attempt(finding, check_same_size, str(image_path), image.array, str(path), mask.array)
+    _attempt(finding, check_labels, str(path), mask.array)
+    finding.labels.update(np.unique(mask.array).tolist())
+    if not np.allclose(mask.spacing, image.spacing, rtol=1e-3):
+        finding.problems.append(
+            f"{path}: spacing {mask.spacing} mm, wanted {image.spacing} as its image {image_path}"
+        )
+    if not mask.array.any():
+        finding.problems.append(f"{path}: empty mask, wanted at least one structure")
+
+
+def _check_info(finding: Finding, files: ViewFiles, info: Info, length: int | None) -> None:
+    grade = info.quality if info.quality in QUALITIES else "no grade"
+    finding.files[files.view, grade] += 1
+    if info.quality and info.quality not in QUALITIES:
+        finding.problems.append(
+            f"{files.info}: ImageQuality is {info.quality!r}, wanted {', '.join(QUALITIES)}"
+        )
+    if length and info.num_frames and info.num_frames != length:
+        finding.problems.append(
+            f"{files.info}: NbFrame is {info.num_frames}, {files.film.image} has {length} frames"
+        )
+    frames = length or info.num_frames
+    for instant, frame in (("ED", info.ed), ("ES", info.es)):
+        if frames and frame is not None and frame >= frames:
+            finding.problems.append(
+                f"{files.info}: {instant} is {frame + 1}, wanted at most {frames}, the frames of"
+                " the film"
+            )
+    if info.ed is not None and info.ed == info.es:
+        finding.problems.append(f"{files.info}: ED and ES are both {info.ed + 1}")
+
+
+def find_missing(views: list[ViewFiles]) -> tuple[list[str], list[str]]:
+    """What is not on disk: notes (nobody has it) and problems (some have it, and some not).
+
+    Compared within one folder: in the older archive, ``testing/`` has no masks by its nature.
+    """
+    notes, problems = [], []
+    for parent in sorted({files.folder.parent for files in views}):
+        group = [files for files in views if files.folder.parent == parent]
+        for view in VIEWS:
+            same_view = [files for files in group if files.view == view]
+            shown = [files for files in same_view if files.has_images]
+            _compare(parent, f"{view} view", same_view, lambda f: f.has_images, notes, problems)
+            for what, has in _PARTS.items():
+                _compare(parent, f"{view} {what}", shown, has, notes, problems)
+    return notes, problems
+
+
+_PARTS = {
+    "sequence": lambda files: files.film is not None,
+    "mask of the sequence": lambda files: files.film is None or files.film.label is not None,
+    "Info file": lambda files: files.info is not None,
+}
+for _instant in INSTANTS:
+    _PARTS[f"{_instant} image"] = lambda files, i=_instant: i in files.stills
+    _PARTS[f"{_instant} mask"] = lambda files, i=_instant: (
+        i not in files.stills or files.stills[i].label is not None
+    )
+
+
+def _compare(parent: Path, what: str, group: list[ViewFiles], has, notes, problems) -> None:
+    lacking = [files for files in group if not has(files)]
+    if lacking and len(lacking) == len(group):
+        notes.append(f"{parent}: no {what} of any of the {len(group)} patients")
+    else:
+        problems += [
+            f"{files.folder}: no {what}, which {len(group) - len(lacking)} other patients have"
+            for files in lacking
+        ]
+
+
+def check_splits(root: Path, patients: Iterable[str]) -> tuple[Table | None, list[str], list[str]]:
+    """Compare the split lists with the patients on disk: a table, notes and problems."""
+    try:
+        folder = find_split_folder(root)
+    except DataError as error:
+        return None, [str(error)], []
+    try:
+        lists = read_split_files(folder)
+    except DataError as error:
+        return None, [], [str(error)]
+    patients = set(patients)
+    table = Table("subset", "listed", "on disk", title=f"Splits in {folder}")
+    problems = []
+    for subset, listed in lists.items():
+        absent = [name for name in listed if name not in patients]
+        table.add_row(subset, str(len(listed)), str(len(listed) - len(absent)))
+        problems += [f"{folder}: {name} of {subset} is not on disk" for name in absent]
+        if not listed:
+            problems.append(f"{folder}: no patient in {subset}, wanted at least one")
+    unlisted = patients.difference(*lists.values())
+    notes = [f"{folder}: {len(unlisted)} patients on disk are in no list"] if unlisted else []
+    return table, notes, problems
+
+
+def tables(total: Finding) -> Iterator[Table]:
+    """The findings as tables."""
+    images = [*INSTANTS, "sequence"]
+    kinds = [*(kind for image in images for kind in (image, f"{image} mask")), "Info"]
+    files = Table("files", *VIEWS, title="Files and grades")
+    for kind in (*kinds, *QUALITIES, "no grade"):
+        files.add_row(kind, *(str(total.files[view, kind]) for view in VIEWS))
+    yield files
+    values = Table("what", "found", title="Images and masks")
+    if total.sizes:
+        rows, cols = zip(*total.sizes, strict=True)
+        values.add_row("rows x columns", f"{min(rows)}-{max(rows)} x {min(cols)}-{max(cols)}")
+        values.add_row("spacing (dy, dx), mm", _counted(total.spacings))
+        values.add_row("pixels", f"{total.darkest} to {total.brightest}")
+    if total.lengths:
+        values.add_row("frames a sequence", f"{min(total.lengths)} to {max(total.lengths)}")
+    names = dict(enumerate(("background", *STRUCTURES)))
+    named = {f"{value} {names.get(value, '?')}": n for value, n in sorted(total.labels.items())}
+    values.add_row("label values: masks", _counted(Counter(named)))
+    yield values
+
+
+def _counted(counter: Counter) -> str:
+    shown = [f"{key}: {count}" for key, count in counter.items()]
+    return ", ".join(shown[:8]) + (f", and {len(shown) - 8} more" if len(shown) > 8 else "")
+
+
+def read_all(views: list[ViewFiles], processes: int, console: Console) -> Finding:
+    """Check all views under a progress bar, in this process where ``processes`` is 1."""
+    total = Finding()
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("reading", total=len(views))
+        if processes == 1:
+            for files in views:
+                total.add(check_view(files))
+                progress.advance(task)
+            return total
+        with ProcessPoolExecutor(processes) as pool:
+            for finding in pool.map(check_view, views, chunksize=4):
+                total.add(finding)
+                progress.advance(task)
+    return total
+
+
+@one_line_errors
+def main() -> int:
+    """Run the tool."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", nargs="?", help="data folder; without it, CAMUS_ROOT")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="that read (default: all cores)"
+    )
+    args = parser.parse_args()
+    console = Console(soft_wrap=True)
+    root = resolve_data_root(args.root)
+    patients = find_patients(root)
+    views = [files for name, folder in patients.items() for files in scan_patient(name, folder)]
+    total = read_all(views, args.processes, console)
+    split_table, split_notes, split_problems = check_splits(root, patients)
+    notes, problems = find_missing(views)
+    notes, problems = notes + split_notes, problems + split_problems + total.problems
+    console.print(f"\n{root}: {len(patients)} patients")
+    for table in (*tables(total), *([split_table] if split_table else [])):
+        console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    for problem in problems:
+        console.print(f"problem: {problem}", highlight=False, markup=False)
+    console.print(f"{len(problems)} problems, {len(notes)} notes")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    main()
