@@ -97,7 +97,7 @@ def draw_boxes(
     """
     corners = np.rint(boxes).astype(int).tolist()
     for (x1, y1, x2, y2), colour in zip(corners, colours or palette(), strict=False):
-        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, _stroke(picture), cv2.LINE_AA)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, _stroke(picture))
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

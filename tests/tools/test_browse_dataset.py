@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "browse_dataset.py"
+
+MODULE = """
+import torch
+from echozoo.registry import DATASETS
+from echozoo.structures import EchoDataSample
+
+
+@DATASETS.register_module(force=True)
+class ToyClips:
+    def __init__(self, data_root, frames=3):
+        self.patient, self.frames = data_root, frames
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        meta = dict(patient=self.patient, view="4CH", frames=tuple(range(self.frames)))
+        meta |= dict(instants=("",) * self.frames, structures=("lv",))
+        return dict(
+            inputs=torch.zeros(self.frames, 1, 16, 16), data_samples=EchoDataSample(metainfo=meta)
+        )
+"""
+CONFIG = """
+custom_imports = dict(imports=["toy_clips"])
+model = dict(type="None")
+train_dataloader = dict(dataset=dict(type="ToyClips", data_root=None))
+test_dataloader = dict(dataset=dict(type="ToyClips", data_root=None, frames=1))
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "toy_clips.py").write_text(MODULE)
+    (tmp_path / "toy.py").write_text(CONFIG)
+    return tmp_path / "toy.py"
+
+
+def browse(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str:
+    monkeypatch.setattr("sys.argv", ["browse_dataset.py", *map(str, arguments)])
+    spec = importlib.util.spec_from_file_location("browse_dataset", TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with pytest.raises(SystemExit) as stop:
+        tool.main()
+    return stop.value.code
+
+
+@pytest.mark.parametrize(("subset", "columns"), [("train", 3), ("test", 1)])
+def test_a_row_a_clip(
+    subset: str,
+    columns: int,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = config.parent / "pictures" / "grid.png"
+    options = ["--subset", subset, "--num", 2, "--height", 32, "-o", out]
+    assert browse(monkeypatch, config, "--data-root", "patient0007", *options) == 0
+    assert "2 of 5 clips" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.size == (6 + columns * 38, 2 * (28 + 32) + 34)
+
+
+def test_errors_are_one_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no val_dataloader" in browse(monkeypatch, config, "--subset", "val")
+    assert "--num 0" in browse(monkeypatch, config, "--num", 0)
