@@ -42,10 +42,9 @@ def load_config(path: str | Path) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: a file in its _base_ is absent: {error}") from error
     except ImportError as error:
-        cause = error.__cause__ or error
         raise ConfigError(
-            f"{path}: custom_imports: {cause} (looked in {Path.cwd()}, beside the config, and in "
-            "PYTHONPATH)"
+            f"{path}: custom_imports: {_first_cause(error)} "
+            f"(looked in {Path.cwd()}, beside the config and in PYTHONPATH)"
         ) from error
     except Exception as error:  # a config is Python: anything may happen in it
         text = " ".join(str(error).split())
@@ -71,11 +70,18 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _syntax(path: Path, error: SyntaxError) -> str:
-    # mmengine puts its own words around the error and drops the line number.
+    """Say where the error is: mmengine drops the line, and a module may have it."""
     try:
         compile(path.read_text(), str(path), "exec")
-    except SyntaxError as original:
-        error = original
-    line = f"line {error.lineno}: " if error.lineno else ""
-    return f"{line}{error.msg}"
+    except SyntaxError as own:
+        return f"line {own.lineno}: {own.msg}"
+    cause = _first_cause(error)
+    where = f"{cause.filename}, line {cause.lineno}: " if isinstance(cause, SyntaxError) else ""
+    return where + " ".join(str(getattr(cause, "msg", cause)).split())

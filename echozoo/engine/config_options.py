@@ -59,14 +59,13 @@ def parameters_of(part: Any) -> set[str] | None:
         part: A class. A constructor with ``**kwargs`` is taken to hand them to its base class.
     """
     names: set[str] = set()
-    for cls in inspect.getmro(part):
-        if "__init__" not in vars(cls) or cls is object:
-            continue
+    owners = [cls for cls in inspect.getmro(part)[:-1] if "__init__" in vars(cls)]
+    for cls in owners:
         parameters = inspect.signature(cls.__init__).parameters.values()
         names |= {p.name for p in parameters} - {"self"}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names
-    return None
+    return None if owners else set()
 
 
 def registered(name: str, kind: Registry | None = None) -> list[type]:
@@ -99,7 +98,7 @@ def _allowed(node: dict, path: str) -> set[str] | None:
     if isinstance(node.get("type"), str):
         taken = [parameters_of(part) for part in registered(node["type"])]
         known = None if not taken or None in taken else set().union(*taken)
-        return known and known | _PART_KEYS | set(node)
+        return None if known is None else known | _PART_KEYS | set(node)
     if path == "":
         return RUNNER_KEYS | set(node)
     if path.endswith("_dataloader"):

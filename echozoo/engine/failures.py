@@ -37,10 +37,10 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except errors.EchoZooError as error:
-        _wait_for_others(0.5 * launched_rank())
+        _wait_for_others(launched_rank() and 3 + 0.5 * launched_rank())
         raise _from_worker(error) from None
     except Exception as error:
-        _wait_for_others(5)
+        _wait_for_others(5)  # it may only be that another process has gone
         known = _from_config(error)
         if known is None:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,17 +172,17 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
         ConfigError: fp16 without a GPU, or the config has an optimiser wrapper of its own.
     """
     gpu = torch.cuda.is_available()
-    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if kind != "OptimWrapper":
-        raise ConfigError(f"--amp goes with optim_wrapper.type='OptimWrapper', found {kind!r}")
     if dtype == "fp16" and not gpu:
         raise ConfigError("--amp fp16 needs a GPU and there is none; --amp bf16 runs on the CPU")
-    if dtype == "fp16":
-        cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16")
-    else:
-        cfg.optim_wrapper.type = "BFloat16OptimWrapper"
+    if dtype == "bf16":
         torch.set_autocast_dtype("cuda" if gpu else "cpu", torch.bfloat16)
-    cfg.test_cfg = dict(cfg.get("test_cfg") or {}, fp16=True)  # autocast, of either kind
+    if cfg.get("optim_wrapper"):
+        kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+        if kind != "OptimWrapper":
+            raise ConfigError(f"--amp: optim_wrapper is {kind}, wanted OptimWrapper; leave it out")
+        cfg.optim_wrapper.type = "BFloat16OptimWrapper" if dtype == "bf16" else "AmpOptimWrapper"
+    if cfg.get("test_cfg") is not None:
+        cfg.test_cfg.fp16 = True  # mmengine's word for autocast of either kind
 
 
 def forget_pretrained(cfg: Config) -> None:
@@ -216,6 +217,8 @@ def build_runner(cfg: Config) -> Runner:
         The Runner, ready for ``train()`` or ``test()``.
     """
     prepare_cpu_processes(cfg)
+    # torch's new name for what mmengine asks for, which mmengine's users cannot change.
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     # Runners that start in the same second would share logs and best scores under one name.
     name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
     cfg.experiment_name = f"{name}-{os.getpid()}-{next(_run_number)}"

@@ -50,6 +50,6 @@ def checkpoint_file(path: str | Path, best: bool) -> str:
             raise CheckpointError(f"{path}: no checkpoint in this folder; has the run trained?")
         return str(found)
     if not path.is_file():
-        near = f"; there is {path.parent}" if path.parent.is_dir() else ""
-        raise CheckpointError(f"{path}: no such checkpoint{near}")
+        there = ", ".join(sorted(p.name for p in path.parent.glob("*.pth")))
+        raise CheckpointError(f"{path}: no such checkpoint{there and f'; there are {there}'}")
     return str(path)
