@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -186,7 +187,7 @@ def check_splits(root: Path, patients: Iterable[str]) -> tuple[Table | None, lis
     except DataError as error:
         return None, [], [str(error)]
     patients = set(patients)
-    table = Table("subset", "listed", "on disk", title=f"Splits in {folder}")
+    table = Table("subset", "listed", "on disk", title=escape(f"Splits in {folder}"))
     problems = []
     for subset, listed in lists.items():
         absent = [name for name in listed if name not in patients]
@@ -261,7 +262,7 @@ def main() -> int:
     split_table, split_notes, split_problems = check_splits(root, patients)
     notes, problems = find_missing(views)
     notes, problems = notes + split_notes, problems + split_problems + total.problems
-    console.print(f"\n{root}: {len(patients)} patients")
+    console.print(f"\n{root}: {len(patients)} patients", markup=False)
     for table in (*tables(total), *([split_table] if split_table else [])):
         console.print(table)
     for note in notes:

@@ -89,8 +89,7 @@ def find_patients(root: Path) -> dict[str, Path]:
         parent = root / place
         if not parent.is_dir():
             continue
-        found = [e.name for e in os.scandir(parent) if re.fullmatch(r"patient\w+", e.name)]
-        for name in sorted(found):
+        for name in sorted(filter(re.compile(r"patient\w+").fullmatch, _list(parent))):
             if name in patients:
                 doubles.append(name)
             elif (parent / name).is_dir():
@@ -110,7 +109,7 @@ def find_patients(root: Path) -> dict[str, Path]:
 
 def scan_patient(patient: str, folder: Path) -> list[ViewFiles]:
     """The files of both views of a patient; a view without any image is there, but empty."""
-    names = set(os.listdir(folder))
+    names = set(_list(folder))
 
     def find(stem: str) -> Path | None:
         found = [stem + suffix for suffix in IMAGE_SUFFIXES if stem + suffix in names]
@@ -136,3 +135,10 @@ def scan_patient(patient: str, folder: Path) -> list[ViewFiles]:
             )
         )
     return views
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
