@@ -116,7 +116,9 @@ class ManualPromptHead(nn.Module):
         clicks = None if points is None else (points, labels.flatten(0, 1))
         if masks is not None:
             masks = self._check_masks(masks, size).flatten(0, 1).unsqueeze(1)  # N * K, 1, 4h, 4w
-        sparse, dense = self.encoder(clicks, boxes, masks)
+        # In half precision a coordinate would be off by up to a pixel.
+        with torch.autocast(embedding.device.type, enabled=False):
+            sparse, dense = self.encoder(clicks, boxes, masks)
         if masks is None:  # the embedding of "no mask", one for all positions
             dense = dense[..., :1, :1].expand(-1, -1, *size)
         return sparse.unflatten(0, batch), dense.unflatten(0, batch), embedding
@@ -127,7 +129,9 @@ class ManualPromptHead(nn.Module):
         Returns:
             (1, C, h, w).
         """
-        return self.encoder.pe_layer(size or self.encoder.image_embedding_size).unsqueeze(0)
+        size = size or self.encoder.image_embedding_size
+        with torch.autocast(self.encoder.no_mask_embed.weight.device.type, enabled=False):
+            return self.encoder.pe_layer(size).unsqueeze(0)
 
     def _to_nominal(self, points: Tensor, size: Sequence[int]) -> Tensor:
         # SAM's encoder knows one input size. (x, y) about pixel centres: shift, scale, shift back.

@@ -81,6 +81,16 @@ def test_labels_have_meanings():
     torch.testing.assert_close(padding, model.encoder.not_a_point_embed.weight[0])
 
 
+def test_mixed_precision_does_not_move_prompts():
+    model, given = head(), prompts()
+    embedding = torch.zeros(N, C, GRID, GRID)
+    wanted = *model.embed(embedding, **given)[:2], model.dense_pe()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = *model.embed(embedding, **given)[:2], model.dense_pe()
+    for value, want in zip(found, wanted, strict=True):
+        assert torch.equal(value, want)
+
+
 def test_gradients_reach_the_embeddings():
     model = head()
     sparse, dense, _ = model.embed(torch.zeros(N, C, GRID, GRID), **prompts())
