@@ -65,14 +65,15 @@ class LoadClip(BaseTransform):
 
     @staticmethod
     def _load_labels(volumes: dict[str, Volume], results: dict) -> np.ndarray:
-        table = label_table(results["structures"])
-        labels = []
-        for image, label, index in results["frame_files"]:
-            array = cached_volume(label, results["cache_dir"], label=True).array
-            check_same_size(image, volumes[image].array, label, array)
-            check_labels(label, array[index])
-            labels.append(np.take(table, array[index], mode="clip"))
-        return np.stack(labels)  # (T, H, W)
+        frame_files = results["frame_files"]
+        masks = {}
+        for image, label in {image: label for image, label, _ in frame_files}.items():
+            masks[label] = cached_volume(label, results["cache_dir"], label=True).array
+            check_same_size(image, volumes[image].array, label, masks[label])
+        labels = np.stack([masks[label][index] for _, label, index in frame_files])  # (T, H, W)
+        for (_, label, _), frame in zip(frame_files, labels, strict=True):
+            check_labels(label, frame)
+        return np.take(label_table(results["structures"]), labels, mode="clip")
 
 
 def check_same_size(image_file: str, image: np.ndarray, label_file: str, label: np.ndarray) -> None:
