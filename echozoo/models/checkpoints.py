@@ -73,6 +73,33 @@ def load_published(
         name, weights = "the given weights", state_dict_of(source, "the given weights")
     else:
         name, weights = str(source), read_weights(source)
+    fitted = fit_weights(model, weights, name, parts)
+    model.load_state_dict(fitted, strict=False)
+    left = tuple(key for key in model.state_dict() if key not in fitted)
+    return LoadReport(name, tuple(fitted), left)
+
+
+def fit_weights(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    name: str,
+    parts: Sequence[str] | None = None,
+) -> dict[str, Tensor]:
+    """Bring weights into a model's terms: its keys and its sizes of position tables.
+
+    Args:
+        model: See `load_published`.
+        weights: Keys as published, or as in ``model``.
+        name: Where they come from, for errors.
+        parts: See `load_published`.
+
+    Returns:
+        Weights that ``model.load_state_dict(..., strict=False)`` takes whole.
+
+    Raises:
+        CheckpointError: Keys are missing, unexpected or misshapen.
+        ConfigError: The model has no such part.
+    """
     file_keys = {own_key(key): key for key in weights}
     weights = {own: weights[key] for own, key in file_keys.items()}
     wanted = model.state_dict()
@@ -90,9 +117,7 @@ def load_published(
         ],
     }
     _refuse_misfits(name, type(model).__name__, misfits)
-    model.load_state_dict(weights, strict=False)
-    left = tuple(key for key in model.state_dict() if key not in weights)
-    return LoadReport(name, tuple(weights), left)
+    return weights
 
 
 def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -142,15 +143,17 @@ def test_absent_file_and_list(tmp_path):
         CheckpointLoader.load_checkpoint(str(tmp_path / "list.pth"))
 
 
-def test_in_force_once_a_part_of_echozoo_is_looked_up():
+def test_in_force_in_a_process_that_only_makes_a_runner(tmp_path):
     # A process of its own: this one has imported the module by name.
-    code = """
+    code = f"""
+from mmengine.model import BaseModel
 from mmengine.runner import CheckpointLoader, Runner
-from echozoo.registry import HOOKS
-HOOKS.get("CheckpointHook")
+class Toy(BaseModel):
+    def forward(self, *args, **settings): pass
+Runner(model=Toy(), work_dir={str(tmp_path)!r}, default_scope="echozoo")
 print(CheckpointLoader._get_checkpoint_loader("w.pth").__module__)
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
-    )
+    root = Path(safe_checkpoints.__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=300)
     assert ran.stdout.splitlines()[-1] == "echozoo.engine.safe_checkpoints"

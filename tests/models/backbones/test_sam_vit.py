@@ -95,8 +95,8 @@ def test_overlapping_patches_give_one_token_a_stride():
     ("arch", "parameters"),
     [
         ("base", 89_670_912),
-        pytest.param("large", 308_278_272, marks=pytest.mark.slow),
-        pytest.param("huge", 637_026_048, marks=pytest.mark.slow),
+        ("large", 308_278_272),
+        ("huge", 637_026_048),
     ],
 )
 def test_published_sizes(arch, parameters):
