@@ -11,7 +11,7 @@ default_hooks = dict(
         type="CheckpointHook",
         interval=1,
         max_keep_ckpts=1,
-        save_best="camus/dice",
+        save_best="camus/dice_with_empty_as_0",
         rule="greater",
     ),
 )

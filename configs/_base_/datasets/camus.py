@@ -75,5 +75,5 @@ test_dataloader = dict(
     ),
 )
 
-val_evaluator = dict(type="CAMUSMetric", metrics=("dice", "iou"))
+val_evaluator = dict(type="CAMUSMetric", surface=False, report=False)
 test_evaluator = dict(type="CAMUSMetric")

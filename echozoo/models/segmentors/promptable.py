@@ -95,15 +95,13 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         """Embed images: the costly half, needed once a frame whatever is clicked on it.
 
         Args:
-            images: (N, C, H, W), scaled as in training; one channel is repeated to three. Frames
-                of one clip follow each other.
+            images: (N, C, H, W), scaled as in training; one channel stands for three equal ones.
+                Frames of one clip follow each other.
             num_frames: T, so that N = B * T.
 
         Returns:
             Image embedding (N, E, h, w).
         """
-        if images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1)  # (N, 1, H, W) -> (N, 3, H, W)
         embedding = self.backbone(images, num_frames=num_frames)
         return self.neck(embedding) if self.neck is not None else embedding
 
