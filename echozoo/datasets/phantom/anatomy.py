@@ -54,9 +54,9 @@ def draw_ventricle(rng: np.random.Generator) -> Ventricle:
     Args:
         rng: Source of randomness.
     """
-    edv = float(np.clip(108 * np.exp(0.27 * rng.standard_normal()), 70, 200))
-    ef = float(np.clip(rng.normal(52, 11) - 0.10 * (edv - 108), 25, 70)) / 100
-    length_ed = 82 * (edv / 108) ** (1 / 3) * rng.normal(1, 0.03)
+    edv = float(np.clip(101 * np.exp(0.27 * rng.standard_normal()), 70, 200))
+    ef = float(np.clip(rng.normal(52, 11) - 0.10 * (edv - 105), 25, 70)) / 100
+    length_ed = 78.5 * (edv / 101) ** (1 / 3) * rng.normal(1, 0.03)
     length_es = length_ed * (1 - 0.29 * ef + rng.normal(0, 0.008))
     thickness = float(np.clip(rng.normal(9.3, 1.1), 7, 12))
     sections = [_draw_section(rng) for _ in range(2)]

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from echozoo.datasets.phantom.anatomy import Array
-from echozoo.datasets.phantom.ultrasound import Probe, spread, white_field
+from echozoo.datasets.phantom.ultrasound import Probe, white_field
 
+_LOOKS = 4  # that are averaged into one picture
 QUALITIES = ("Good", "Medium", "Poor")
 # How often CAMUS's 500 patients have each, by view.
 _SHARE = {"4CH": (0.58, 0.33, 0.09), "2CH": (0.43, 0.43, 0.14)}
@@ -33,9 +34,9 @@ class Severity:
 
 
 SEVERITY = {
-    "Good": Severity(1.0, 0.5, -20.0, -25.0),
-    "Medium": Severity(2.0, 1.0, -16.0, -21.5),
-    "Poor": Severity(3.0, 1.6, -12.0, -18.5),
+    "Good": Severity(1.0, 0.5, -20.0, -26.0),
+    "Medium": Severity(2.0, 1.0, -17.0, -23.0),
+    "Poor": Severity(3.0, 1.6, -13.0, -20.0),
 }
 
 
@@ -112,23 +113,31 @@ class Clutter:
         r = probe.ranges[:, None]
         reach, bands = rng.uniform(35, 60), rng.uniform(3.5, 5.5)
         rings = 1 + 0.8 * np.cos(2 * np.pi * (r / bands + rng.random()))
-        tip = 10 ** (rng.uniform(-2, 5) / 20) * rings * np.exp(-((r / 14) ** 2))
+        tip = 10 ** (rng.uniform(-8, 5) / 20) * rings * np.exp(-((r / 14) ** 2))
         chest = 10 ** (rng.uniform(-12, 2) / 20) * np.exp(-(((r - rng.uniform(12, 20)) / 3) ** 2))
         level = severity.haze + rng.normal(0, 2)
         haze = 10 ** (level / 20) * (np.exp(-((r / reach) ** 2)) + 0.35)
         self._profile = tip + chest * np.exp(-((probe.angles / 0.35) ** 2)) + haze
         self._breath = 10 ** (rng.normal(0, 1.5) * _fading(frames, rng) / 20)
-        rise = rng.uniform(-6, 8) * (r / probe.depth - 0.5)
+        rise = rng.uniform(-3, 12) * (r / probe.depth - 0.5)
         self._noise = 10 ** ((severity.noise + rng.normal(0, 1.5) + rise) / 20)
-        self._field = self._fresh()
+        self._field = white_field(probe, rng)
 
-    def _fresh(self) -> np.ndarray:
-        return spread(self._probe, white_field(self._probe, self._rng))
+    def haze(self, index: int) -> np.ndarray:
+        """Haze and reverberation of one frame, before the point-spread function.
 
-    def frame(self, index: int) -> np.ndarray:
-        """Clutter of one frame (depths, beams), complex; call with 0, 1, 2, ..."""
+        Args:
+            index: 0, 1, 2, ... in this order.
+
+        Returns:
+            (depths, beams), complex.
+        """
         if index:
-            self._field = 0.92 * self._field + np.sqrt(1 - 0.92**2) * self._fresh()
-        noise = gaussian_filter1d(white_field(self._probe, self._rng), 1.0, axis=0)
-        noise = noise / np.sqrt(np.mean(np.abs(noise) ** 2))
-        return self._field * self._profile * self._breath[index] + noise * self._noise
+            fresh = white_field(self._probe, self._rng)
+            self._field = 0.92 * self._field + np.sqrt(1 - 0.92**2) * fresh
+        return self._field * self._profile * self._breath[index]
+
+    def noise(self) -> np.ndarray:
+        """Power of the receiver's noise in one frame (depths, beams), averaged over some looks."""
+        looks = self._rng.standard_gamma(_LOOKS, self._field.shape, dtype=np.float32) / _LOOKS
+        return looks * self._noise**2

@@ -15,6 +15,7 @@ from echozoo.datasets.phantom.ultrasound import (
     ScanConverter,
     backscatter,
     compress,
+    smooth,
     spread,
 )
 
@@ -64,9 +65,9 @@ def render_film(
     clutter = Clutter(probe, severity, frames, rng)
     convert = ScanConverter(probe, shape, spacing)
     images = np.empty((frames, *shape), np.uint8)
-    floor, span = rng.uniform(-36, -29), rng.uniform(46, 56)
+    floor, span = rng.uniform(-36, -27), rng.uniform(40, 54)
     for k in range(frames):
-        echo = spread(probe, backscatter(probe, cloud.points[k], cloud.amplitude[k]))
-        echo = echo * level[k] + clutter.frame(k)
-        images[k] = convert(compress(np.abs(echo), floor, span))
+        signal = level[k] * backscatter(probe, cloud.points[k], cloud.amplitude[k])
+        power = np.abs(spread(probe, signal + clutter.haze(k))) ** 2 + clutter.noise()
+        images[k] = convert(smooth(compress(np.sqrt(power), floor, span)))
     return Film(images, label_maps(chambers, shape, spacing), spacing, quality)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import convolve1d, map_coordinates
+from scipy.ndimage import convolve1d, gaussian_filter, map_coordinates
 
 from echozoo.datasets.phantom.chambers import HALF_ANGLE
 
@@ -125,6 +125,15 @@ def compress(envelope: np.ndarray, floor: float, span: float) -> np.ndarray:
     """
     decibel = 20 * np.log10(envelope + 1e-12)
     return np.clip((decibel - floor) / span, 0, 1) * 255
+
+
+def smooth(grey: np.ndarray) -> np.ndarray:
+    """The scanner's own speckle reduction: a small blur of the compressed picture.
+
+    Args:
+        grey: (depths, beams).
+    """
+    return gaussian_filter(grey, (1.2, 0.8), truncate=3)
 
 
 class ScanConverter:

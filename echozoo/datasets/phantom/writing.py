@@ -21,6 +21,7 @@ from echozoo.errors import ConfigError, DataError
 MANIFEST = "phantom.json"
 VIEWS = ("2CH", "4CH")
 SUBSETS = ("training", "validation", "testing")
+_SYSTOLE = 0.33  # seconds from ED to ES
 # Raised whenever the same options give other data, so that an older phantom is not taken for new.
 _VERSION = 1
 _NOTE = (
@@ -176,11 +177,12 @@ def draw_patient(number: int, options: PhantomOptions) -> tuple[Ventricle, Patie
     rng = np.random.default_rng([options.seed, number])
     ventricle = draw_ventricle(rng)
     low, high = options.frames
+    frames = int(rng.integers(low, high + 1))
     card = PatientCard(
         sex=str(rng.choice(["F", "M"])),
         age=int(np.clip(rng.normal(65, 15), 18, 93)),
         reversed=(number + options.seed) % 8 == 3,
-        frames={view: int(rng.integers(low, high + 1)) for view in VIEWS},
+        frames={view: int(np.clip(frames + rng.integers(-1, 2), low, high)) for view in VIEWS},
         quality={view: draw_quality(view, rng) for view in VIEWS},
     )
     return ventricle, card
@@ -233,7 +235,7 @@ def _info(ventricle: Ventricle, card: PatientCard, view: str) -> str:
         "Age": card.age,
         "ImageQuality": card.quality[view],
         "EF": round(ventricle.ejection_fraction),
-        "FrameRate": round((last - 1) / 0.33, 1),
+        "FrameRate": round((max(card.frames.values()) - 1) / _SYSTOLE, 1),
         "LVedv": round(ventricle.edv, 1),
         "LVesv": round(ventricle.esv, 1),
     }
