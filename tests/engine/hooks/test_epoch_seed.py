@@ -60,8 +60,8 @@ def test_a_sampler_without_a_seed_is_left_alone():
 
 def test_wrappers_hand_the_epoch_on():
     data = [Data() for _ in range(3)]
-    set_epoch(RepeatDataset(ConcatDataset(data[:2]), times=2), 4, 5)
-    set_epoch(Subset(data[2], [0]), 4, 5)
+    set_epoch(ConcatDataset(data[:2]), 4, 5)
+    set_epoch(Subset(RepeatDataset(data[2], times=2), [0]), 4, 5)
     assert [d.told for d in data] == [(4, 5)] * 3
 
 

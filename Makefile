@@ -1,0 +1,46 @@
+# make demo   install, then train and test a small samus_tra on generated echocardiograms
+# make test   install, then run the tests
+# make lint   style
+# make clean  remove what the demo and the tests have left (not .venv)
+
+PYTHON ?= python3
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+DEMO := work_dirs/demo
+# Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
+unexport CAMUS_ROOT
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	@# The generated data stays; the run starts over.
+	@mkdir -p $(DEMO)
+	@find $(DEMO) -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +
+	$(RUN) tools/make_phantom.py $(DEMO)/data
+	$(RUN) tools/train.py configs/samus_tra_tiny.py --data-root $(DEMO)/data --work-dir $(DEMO)
+	$(RUN) tools/test.py configs/samus_tra_tiny.py $(DEMO) --data-root $(DEMO)/data
+	@echo
+	@echo "The table, the curves and the films:"
+	@find $(DEMO) -path $(DEMO)/data -prune -o -type f \
+	    \( -name '*.csv' -o -name 'camus*.json' -o -name '*.png' -o -name '*.gif' \) -print | sort
+
+test: $(INSTALLED)
+	$(RUN) -m pytest
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf $(DEMO) .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# Made once, and again when requirements.txt changes or an installation was interrupted.
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 10) else "error: $(PYTHON) is Python %s, wanted 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
+	@echo "Installing into $(VENV), once: some minutes, some gigabytes"
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
