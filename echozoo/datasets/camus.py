@@ -51,6 +51,7 @@ class CAMUSDataset(BaseDataset):
         quality: Grades to keep, of "Good", "Medium" and "Poor"; None keeps all. A view without an
             Info file has no grade and is left out where grades are asked for.
         structures: "lv", "myo", "la" or some of them: the others become background.
+        image_size: Size (H, W) of the network's input, for the `ResizeClip` of the pipeline.
         cache_dir: Folder for decoded volumes, see `resolve_cache_dir`.
         pipeline: Transforms; the first is `LoadClip`.
         test_mode: Whether samples are fixed and keep their native labels.
@@ -75,6 +76,7 @@ class CAMUSDataset(BaseDataset):
         views: str | Sequence[str] = VIEWS,
         quality: str | Sequence[str] | None = None,
         structures: str | Sequence[str] = STRUCTURES,
+        image_size: Sequence[int] | None = None,
         cache_dir: str | None = None,
         pipeline: Sequence = (),
         test_mode: bool = False,
@@ -85,6 +87,7 @@ class CAMUSDataset(BaseDataset):
         self.subset, self.split, self.split_seed = subset, split, split_seed
         self.frames, self.clip_length, self.frame_stride = frames, clip_length, frame_stride
         self.views = _several(views)
+        self.image_size = None if image_size is None else tuple(image_size)
         self.quality = None if quality is None else _several(quality)
         self.structures = tuple(part.short for part in choose_structures(_several(structures)))
         self._check_choices()
@@ -147,6 +150,7 @@ class CAMUSDataset(BaseDataset):
             **film.clip(frames),
             "rng": rng,
             "structures": self.structures,
+            "image_size": self.image_size,
             "cache_dir": self.cache_dir,
             "data_root": self.data_root,
             "test_mode": self.test_mode,
