@@ -18,7 +18,13 @@ model = dict(
     ),
     decoder=dict(type="SAMMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
-    frozen=("backbone.*", "prompt_head.*", "decoder.iou_prediction_head.*"),
+    # Of the decoder, what a single mask does not use stays as it is too.
+    frozen=(
+        "backbone.*",
+        "prompt_head.*",
+        "decoder.iou_prediction_head.*",
+        "decoder.output_hypernetworks_mlps.[123].*",
+    ),
     pretrained="checkpoints/sam_vit_b_01ec64.pth",
 )
 

@@ -33,8 +33,14 @@ model = dict(
         type="SAMMaskDecoder", embed_dims=64, num_heads=4, mlp_dims=256, iou_head_hidden=64
     ),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
-    # Nothing reads the estimated IoU, and the random Fourier features of positions do not train.
-    frozen=("decoder.iou_prediction_head.*",),
+    # What a click on the heart does not use: the estimated IoU, further masks, boxes and masks as
+    # prompts. Processes that train together would wait for its gradients.
+    frozen=(
+        "decoder.iou_prediction_head.*",
+        "decoder.output_hypernetworks_mlps.[123].*",
+        "prompt_head.encoder.mask_downscaling.*",
+        "prompt_head.encoder.point_embeddings.[23].*",
+    ),
 )
 
 image_size = dict(dataset=dict(image_size=(128, 128)))

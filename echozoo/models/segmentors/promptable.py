@@ -119,7 +119,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         return self._decode(*self.prompt_head.embed(embedding, points=points, labels=labels))
 
     def _decode(self, sparse: Tensor, dense: Tensor, embedding: Tensor) -> Tensor:
-        dense_pe = self.prompt_head.dense_pe()
+        dense_pe = self.prompt_head.dense_pe(embedding.shape[-2:])
         logits, _ = self.decoder(embedding, dense_pe, sparse, dense)
         return logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
 

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.registry import MODELS
+from echozoo.structures import EchoDataSample
+
+SIZE = 64
+
+
+@pytest.fixture
+def model() -> PromptableSegmentor:
+    init_default_scope("echozoo")
+    cfg = Config.fromfile("configs/samus_tra_tiny.py").model
+    cfg.backbone.update(
+        embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
+        pos_embed_size=8, conv_channels=(4, 4, 8), out_channels=32,
+    )  # fmt: skip
+    cfg.prompt_head.update(embed_dims=32, img_size=SIZE, embedding_size=8)
+    cfg.decoder.update(embed_dims=32, num_heads=2, mlp_dims=32)
+    return MODELS.build(cfg)
+
+
+def clips(batch: int = 2, frames: int = 3, structures: int = 3) -> dict:
+    samples = [
+        EchoDataSample(
+            metainfo=dict(
+                input_size=(SIZE, SIZE), valid_size=(SIZE, SIZE), native_size=(50, 70)
+            ),
+            gt_labels=torch.randint(0, structures + 1, (frames, SIZE, SIZE), dtype=torch.uint8),
+            points=torch.rand(frames, structures, 1, 2) * SIZE,
+            point_labels=torch.ones(frames, structures, 1, dtype=torch.int64),
+        )
+        for _ in range(batch)
+    ]  # fmt: skip
+    return {"inputs": torch.rand(batch, frames, 1, SIZE, SIZE), "data_samples": samples}
+
+
+def wake_temporal(model: PromptableSegmentor) -> None:
+    for parameter in model.backbone.temporal.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+
+
+def test_one_encoder_pass_serves_all_frames_and_structures(model):
+    calls = []
+    model.backbone.register_forward_hook(lambda *args: calls.append(args[1][0].shape))
+    batch = clips(batch=2, frames=3)
+    assert model(**batch).shape == (6, 3, SIZE // 2, SIZE // 2)
+    assert calls == [(6, 1, SIZE, SIZE)]
+
+
+def test_training_reaches_every_trainable_parameter(model):
+    wake_temporal(model)  # its last layer is zero at the start, which holds back the others
+    losses = model(**clips(), mode="loss")
+    assert set(losses) == {"loss_dice", "loss_ce"}
+    loss, log_vars = model.parse_losses(losses)
+    loss.backward()
+    assert log_vars["loss"] == pytest.approx(loss.item())
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+
+
+def test_prediction_lies_on_the_native_grid(model):
+    batch = clips(frames=2)
+    with torch.no_grad():
+        samples = model.eval()(**batch, mode="predict")
+    assert samples[0].pred_masks.shape == (2, 3, 50, 70)
+    assert samples[0].pred_labels.shape == (2, 50, 70)
+
+
+@torch.no_grad()
+def test_encode_and_decode_are_the_two_halves_of_forward(model):
+    model.eval()
+    batch = clips(batch=1)
+    sample = batch["data_samples"][0]
+    embedding = model.encode(batch["inputs"][0], num_frames=3)
+    logits = model.decode(embedding, sample.points, sample.point_labels)
+    torch.testing.assert_close(logits, model(**batch))
+
+
+@torch.no_grad()
+def test_clips_of_a_batch_do_not_mix_but_frames_of_a_clip_do(model):
+    model.eval()
+    wake_temporal(model)
+    batch = clips(batch=2, frames=3)
+    together = model(**batch)
+    alone = model(batch["inputs"][1:], batch["data_samples"][1:])
+    torch.testing.assert_close(together[3:], alone, rtol=1e-4, atol=1e-5)
+    changed = batch["inputs"].clone()
+    changed[0, 0] = 0
+    assert not torch.allclose(model(changed, batch["data_samples"])[1], together[1])
+
+
+@torch.no_grad()
+def test_structures_do_not_see_each_other(model):
+    model.eval()
+    batch = clips(batch=1)
+    sample = batch["data_samples"][0]
+    embedding = model.encode(batch["inputs"][0], num_frames=3)
+    together = model.decode(embedding, sample.points, sample.point_labels)
+    alone = model.decode(embedding, sample.points[:, 1:2], sample.point_labels[:, 1:2])
+    torch.testing.assert_close(together[:, 1:2], alone, rtol=1e-4, atol=1e-5)
