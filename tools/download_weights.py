@@ -1,4 +1,8 @@
+#!/usr/bin/env python3
 """Download the official weights of SAM, and check that they are what their authors published.
+
+    python tools/download_weights.py --list
+    python tools/download_weights.py sam_vit_b
 
 A download that was cut goes on where it stopped when the command is given again.
 """
@@ -122,7 +126,9 @@ def _print_files() -> None:
 @one_line_errors
 def main() -> int | None:
     """Download what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to download")
     parser.add_argument("--dir", type=Path, default=Path("checkpoints"), help="where to put it")
     parser.add_argument("--list", action="store_true", help="show what can be downloaded")

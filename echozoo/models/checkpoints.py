@@ -73,51 +73,10 @@ def load_published(
         name, weights = "the given weights", state_dict_of(source, "the given weights")
     else:
         name, weights = str(source), read_weights(source)
-    fitted = fit_weights(model, weights, name, parts)
+    fitted = _fitted(model, weights, name, parts)
     model.load_state_dict(fitted, strict=False)
     left = tuple(key for key in model.state_dict() if key not in fitted)
     return LoadReport(name, tuple(fitted), left)
-
-
-def fit_weights(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    name: str,
-    parts: Sequence[str] | None = None,
-) -> dict[str, Tensor]:
-    """Bring weights into a model's terms: its keys and its sizes of position tables.
-
-    Args:
-        model: See `load_published`.
-        weights: Keys as published, or as in ``model``.
-        name: Where they come from, for errors.
-        parts: See `load_published`.
-
-    Returns:
-        Weights that ``model.load_state_dict(..., strict=False)`` takes whole.
-
-    Raises:
-        CheckpointError: Keys are missing, unexpected or misshapen.
-        ConfigError: The model has no such part.
-    """
-    file_keys = {own_key(key): key for key in weights}
-    weights = {own: weights[key] for own, key in file_keys.items()}
-    wanted = model.state_dict()
-    if parts is not None:
-        _check_parts(model, parts)
-        weights, wanted = _only(weights, parts), _only(wanted, parts)
-    weights = fit_position_tables(weights, model)
-    misfits = {
-        "missing": _missing(weights, wanted, parts),
-        "unexpected": [file_keys[key] for key in weights if key not in wanted],
-        "misshapen": [
-            f"{key} {tuple(value.shape)}, wanted {tuple(wanted[key].shape)}"
-            for key, value in weights.items()
-            if key in wanted and value.shape != wanted[key].shape
-        ],
-    }
-    _refuse_misfits(name, type(model).__name__, misfits)
-    return weights
 
 
 def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport:
@@ -150,6 +109,30 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
     report = load_published(model, path, entry.get("parts"))
     print_log(str(report), logger="current")
     return report
+
+
+def _fitted(
+    model: nn.Module, weights: Mapping[str, Tensor], name: str, parts: Sequence[str] | None
+) -> dict[str, Tensor]:
+    """The weights under the model's keys, with position tables of its sizes, and nothing else."""
+    file_keys = {own_key(key): key for key in weights}
+    weights = {own: weights[key] for own, key in file_keys.items()}
+    wanted = model.state_dict()
+    if parts is not None:
+        _check_parts(model, parts)
+        weights, wanted = _only(weights, parts), _only(wanted, parts)
+    weights = fit_position_tables(weights, model)
+    misfits = {
+        "missing": _missing(weights, wanted, parts),
+        "unexpected": [file_keys[key] for key in weights if key not in wanted],
+        "misshapen": [
+            f"{key} {tuple(value.shape)}, wanted {tuple(wanted[key].shape)}"
+            for key, value in weights.items()
+            if key in wanted and value.shape != wanted[key].shape
+        ],
+    }
+    _refuse_misfits(name, type(model).__name__, misfits)
+    return weights
 
 
 def _check_parts(model: nn.Module, parts: Sequence[str]) -> None:
