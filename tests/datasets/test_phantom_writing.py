@@ -89,6 +89,7 @@ def test_running_again_writes_only_what_is_missing(tmp_path: Path, phantom: Path
     lost = phantom / "database_nifti" / "patient0001"
     kept = tmp_path / "kept"
     lost.rename(kept)
+    (phantom / "database_split" / "subgroup_testing.txt").unlink()
     assert write_phantom(phantom, OPTIONS) == 1
     assert contents(phantom) == before
 

@@ -34,9 +34,9 @@ class Severity:
 
 
 SEVERITY = {
-    "Good": Severity(1.0, 0.5, -20.0, -26.0),
-    "Medium": Severity(2.0, 1.0, -17.0, -23.0),
-    "Poor": Severity(3.0, 1.6, -13.0, -20.0),
+    "Good": Severity(1.0, 0.5, -19.0, -25.0),
+    "Medium": Severity(2.0, 1.0, -16.0, -22.0),
+    "Poor": Severity(3.0, 1.6, -13.0, -19.5),
 }
 
 
@@ -119,7 +119,7 @@ class Clutter:
         haze = 10 ** (level / 20) * (np.exp(-((r / reach) ** 2)) + 0.35)
         self._profile = tip + chest * np.exp(-((probe.angles / 0.35) ** 2)) + haze
         self._breath = 10 ** (rng.normal(0, 1.5) * _fading(frames, rng) / 20)
-        rise = rng.uniform(-3, 12) * (r / probe.depth - 0.5)
+        rise = rng.uniform(-2, 13) * (r / probe.depth - 0.5)
         self._noise = 10 ** ((severity.noise + rng.normal(0, 1.5) + rise) / 20)
         self._field = white_field(probe, rng)
 

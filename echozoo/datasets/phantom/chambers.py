@@ -6,6 +6,7 @@ the probe. A curve is (T, n, 2); its points belong to the same piece of tissue i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,24 +63,35 @@ def draw_chambers(beat: Beat, view: str, rng: np.random.Generator) -> Chambers:
 
 def _walls(beat: Beat, widths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Endo- and epicardium in the ventricle's own frame: apex at 0, y towards the base."""
-    slope, bend = np.tan(np.deg2rad(rng.normal(0, 3))), rng.normal(0, 0.012)
+    # The septum is the straighter side.
+    slope, bend = np.tan(np.deg2rad(rng.normal(0, 3))), rng.normal(0.03, 0.014)
     middle = bend * np.sin(np.pi * AXIS) * beat.length[:, None]  # (T, S)
     left, right = middle - widths[:, 0], middle + widths[:, 1]
     x = np.concatenate([left[:, :0:-1], right], 1)
     s = np.concatenate([AXIS[:0:-1], AXIS])
     y = s * beat.length[:, None] + slope * x * s**2
     endo = _even_steps(np.stack([x, y], -1))
-    tangent = np.gradient(endo, axis=1)
-    normal = np.stack([tangent[..., 1], -tangent[..., 0]], -1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     u = np.linspace(0, 1, endo.shape[1])
     # Septal, apical and lateral thirds differ; the wall ends in small feet below the mitral ring.
     profile = 1 + 0.10 * np.sin(2 * np.pi * u + rng.uniform(0, 2 * np.pi))
     profile *= 1 - rng.uniform(0.05, 0.25) * np.exp(-(((u - 0.5) / 0.08) ** 2))
-    epi = endo + normal * (beat.wall[:, None] * profile)[..., None]
+    epi = offset(endo, beat.wall[:, None] * profile)
     feet = rng.uniform(1.0, 4.0, 2)
     epi[..., 1] += feet[0] * np.exp(-u / 0.04) + feet[1] * np.exp(-(1 - u) / 0.04)
     return endo, epi
+
+
+def offset(curve: Array, distance: float | Array) -> Array:
+    """Shift a curve to its left side as it runs: outwards for the endocardium.
+
+    Args:
+        curve: (T, n, 2).
+        distance: In mm, a number or something that broadcasts to (T, n).
+    """
+    tangent = np.gradient(curve, axis=1)
+    normal = np.stack([tangent[..., 1], -tangent[..., 0]], -1)
+    normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    return curve + normal * np.asarray(distance)[..., None]
 
 
 def _even_steps(curve: Array) -> Array:
@@ -95,7 +107,7 @@ def _even_steps(curve: Array) -> Array:
     )
 
 
-def _placement(beat: Beat, rng: np.random.Generator):  # noqa: ANN202
+def _placement(beat: Beat, rng: np.random.Generator) -> Callable[[Array], Array]:
     """A rigid motion for each frame: tilt and apex drawn once, a little sway of the chest."""
     tilt = np.deg2rad(rng.normal(0, 4) + rng.normal(0, 0.6) * beat.phase)
     apex = np.array([rng.normal(3, 4), np.clip(rng.normal(30, 5), 21, 42)])
@@ -118,6 +130,7 @@ def _atrium(ring: Array, rng: np.random.Generator, reach: float, breadth: float)
     down = np.array([-across[1], across[0]])
     floor = middle[0] + reach * down + rng.normal(-3, 3) * across
     floor = floor + 0.12 * (middle - middle[0])
+    # Along the axis, down one side (41 points) and up the other (40).
     sigma = np.sin(np.linspace(0, np.pi / 2, 41))
     swell = np.concatenate([1 - (1 - sigma) ** 2, 1 - (1 - sigma[-2::-1]) ** 2])
     along = np.concatenate([sigma, sigma[-2::-1]])
@@ -139,13 +152,10 @@ def _right_ventricle(epi: Array, phase: Array, rng: np.random.Generator) -> Arra
     """The free wall, opposite the septal part of the epicardium (its first points)."""
     count = int(epi.shape[1] * rng.uniform(0.33, 0.41))
     septum = epi[:, :count]
-    tangent = np.gradient(septum, axis=1)
-    normal = np.stack([tangent[..., 1], -tangent[..., 0]], -1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     u = np.linspace(0, 1, count)
     width = rng.uniform(22, 34) * np.sqrt(1 - u**1.6) * (1 + 0.15 * np.sin(np.pi * u))
     width = width * (1 - 0.22 * phase[:, None])
-    return septum + normal * width[..., None]
+    return offset(septum, width)
 
 
 def fill(polygon: Array, shape: tuple[int, int], spacing: float) -> np.ndarray:

@@ -65,7 +65,7 @@ def render_film(
     clutter = Clutter(probe, severity, frames, rng)
     convert = ScanConverter(probe, shape, spacing)
     images = np.empty((frames, *shape), np.uint8)
-    floor, span = rng.uniform(-36, -27), rng.uniform(40, 54)
+    floor, span = rng.uniform(-37, -28), rng.uniform(40, 54)
     for k in range(frames):
         signal = level[k] * backscatter(probe, cloud.points[k], cloud.amplitude[k])
         power = np.abs(spread(probe, signal + clutter.haze(k))) ** 2 + clutter.noise()

@@ -104,18 +104,10 @@ def _texture(
     return map_coordinates(grid, at, order=1).astype(np.float32)
 
 
-def offset(curve: Array, distance: float | Array) -> Array:
-    """The curve shifted to its left side, seen along it (outwards for the endocardium)."""
-    tangent = np.gradient(curve, axis=1)
-    normal = np.stack([tangent[..., 1], -tangent[..., 0]], -1)
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    return curve + normal * np.asarray(distance)[..., None]
-
-
 def specular(curve: Array) -> Array:
     """How squarely the beam meets a curve, (T, n): 1 where they are perpendicular, 0 along it."""
     tangent = np.gradient(curve, axis=1)
-    across = np.abs(np.cross(tangent, curve))
+    across = np.abs(tangent[..., 0] * curve[..., 1] - tangent[..., 1] * curve[..., 0])
     size = np.linalg.norm(tangent, axis=-1) * np.linalg.norm(curve, axis=-1)
     return np.clip(across / np.maximum(size, 1e-9), 0, 1)
 

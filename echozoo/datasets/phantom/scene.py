@@ -10,13 +10,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from echozoo.datasets.phantom.anatomy import Array
-from echozoo.datasets.phantom.chambers import HALF_ANGLE, Chambers, fill, picture_shape
+from echozoo.datasets.phantom.chambers import HALF_ANGLE, Chambers, fill, offset, picture_shape
 from echozoo.datasets.phantom.scattering import (
     DENSITY,
     Cloud,
     flicker,
     join,
-    offset,
     specular,
     strip,
     waves,
@@ -117,7 +116,7 @@ def _left_atrium(chambers: Chambers, rng: np.random.Generator) -> list[Cloud]:
     wall = rng.uniform(-16, -6) + 6 * specular(atrium) ** 3 + 6 * waves(m, 5, rng)
     thick = 3.5 + 1.2 * np.clip(waves(m, 4, rng), -1.5, 1.5)
     return [
-        _blood(atrium, rng.uniform(4, 14), rng),
+        _blood(atrium, rng.uniform(6, 18), rng),
         strip(offset(atrium, -thick), offset(atrium, 1), wall, rng, texture=4, core=6),
     ]
 

@@ -93,9 +93,13 @@ def write_phantom(
         # Spawned, not forked: the caller may run threads (a progress bar).
         with ProcessPoolExecutor(min(processes, len(missing)), get_context("spawn")) as pool:
             jobs = [pool.submit(write_patient, root, k, options) for k in missing]
-            for done, job in enumerate(as_completed(jobs), 1):
-                job.result()
-                on_patient(done, len(missing))
+            try:
+                for done, job in enumerate(as_completed(jobs), 1):
+                    job.result()
+                    on_patient(done, len(missing))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     else:
         for done, number in enumerate(missing, 1):
             write_patient(root, number, options)
@@ -112,6 +116,7 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         found = _read_manifest(path)
         if found == manifest:
+            _write_split(root / "database_split", options)
             return
         if found is None:
             raise DataError(
@@ -127,10 +132,15 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
             shutil.rmtree(root / part, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    (root / "database_split").mkdir()
+    _write_split(root / "database_split", options)
+
+
+def _write_split(folder: Path, options: PhantomOptions) -> None:
+    folder.mkdir(exist_ok=True)
     for subset, numbers in split_patients(options).items():
-        lines = "".join(f"{patient_name(k)}\n" for k in numbers)
-        (root / "database_split" / f"subgroup_{subset}.txt").write_text(lines, encoding="utf-8")
+        path = folder / f"subgroup_{subset}.txt"
+        if not path.is_file():
+            path.write_text("".join(f"{patient_name(k)}\n" for k in numbers), encoding="utf-8")
 
 
 def _read_manifest(path: Path) -> dict | None:
