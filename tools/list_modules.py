@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print every registered part: its kind, its name, what it is, and its size where it is a network.
 
-    python tools/list_modules.py
-    python tools/list_modules.py --kind "temporal module"
-    python tools/list_modules.py --all
+python tools/list_modules.py
+python tools/list_modules.py --kind "temporal module"
+python tools/list_modules.py --all
 """
 
 from __future__ import annotations

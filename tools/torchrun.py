@@ -28,11 +28,10 @@ def main() -> None:
             sys.exit(f"error: process {rank} was ended by {name}{hint}")
         sys.exit(failure.exitcode)
     except RuntimeError as error:
-        if "EADDRINUSE" not in str(error) and "address already in use" not in str(error):
+        if "EADDRINUSE" not in str(error):
             raise
-        sys.exit(
-            "error: this port is taken, by another run? Choose one: PORT=29501 tools/dist_train.sh"
-        )
+        port = run.parse_args(sys.argv[1:]).master_port
+        sys.exit(f"error: port {port} is taken, by another run? Choose one: PORT={port + 1}")
 
 
 if __name__ == "__main__":
