@@ -24,7 +24,12 @@ model = dict(
         align_corners=False,
         loss_decode=[
             dict(type="StructureDiceLoss", loss_weight=0.8),
-            dict(type="CrossEntropyLoss", loss_name="loss_ce", loss_weight=0.2),
+            dict(
+                type="CrossEntropyLoss",
+                loss_name="loss_ce",
+                loss_weight=0.2,
+                avg_non_ignore=True,
+            ),
         ],
     ),
 )

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from echozoo.datasets.phantom import PhantomOptions, write_phantom
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -23,3 +25,12 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set in CAMUS's layout: 4 patients, films of 3 and 4 frames."""
+    root = tmp_path_factory.mktemp("phantom") / "data"
+    options = PhantomOptions(patients=4, seed=0, spacing=1.5, frames=(3, 4))
+    write_phantom(root, options, processes=1)
+    return root

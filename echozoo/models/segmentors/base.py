@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import all_reduce_dict
 from torch import Tensor, nn
 
+from echozoo.models.checkpoints import initialise
 from echozoo.models.freezing import freeze, hold_frozen_statistics
 
 
@@ -40,8 +41,6 @@ class ClipSegmentorMixin(nn.Module):
         """Initialise new layers, then load the weights that the config starts from."""
         super().init_weights()
         if self.pretrained:
-            from echozoo.models.checkpoints import initialise
-
             initialise(self, self.pretrained)
 
     def train(self, mode: bool = True) -> ClipSegmentorMixin:
