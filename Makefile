@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 	@echo
 	@echo "The table, the curves and the films:"
 	@find $(DEMO) -path $(DEMO)/data -prune -o -type f \
-	    \( -name '*.csv' -o -name 'camus*.json' -o -name '*.png' -o -name '*.gif' \) -print | sort
+	    \( -name 'results.*' -o -name '*.png' -o -name '*.gif' \) -print | sort
 
 test: $(INSTALLED)
 	$(RUN) -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from echozoo.engine.safe_checkpoints import load_from_file
 from echozoo.errors import CheckpointError
+from echozoo.models.checkpoints import initialise
 from echozoo.registry import RUNNERS
 
 # What a message has near its beginning that a user reads in the log file, if at all.
@@ -30,7 +32,20 @@ _FILE_ONLY = (
     '"HardDiskBackend" is the alias',
     "Auto resumed from",
 )
+# A metric of one structure, in the line that ends an epoch: the report and the file have it.
+_DETAIL = re.compile(r"  \w+/\w+/\w+: \S+")
 _KEYS_SHOWN = 4
+
+
+class _ScreenFormatter(logging.Formatter):
+    """Time and message; of the metrics only the means."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s  %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return _DETAIL.sub("", text) if record.getMessage().startswith("Epoch(") else text
 
 
 def _for_screen(record: logging.LogRecord) -> bool:
@@ -52,7 +67,7 @@ class QuietRunner(Runner):
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_for_screen)
-                handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+                handler.setFormatter(_ScreenFormatter())
         return logger
 
     def load_checkpoint(
@@ -88,8 +103,6 @@ class QuietRunner(Runner):
                 "start from it with --cfg-options load_from=FILE"
             )
         else:
-            from echozoo.models.checkpoints import initialise
-
             initialise(model, str(filename))
         self._has_loaded = True
         self.logger.info(f"Weights from {filename}")

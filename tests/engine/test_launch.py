@@ -175,6 +175,21 @@ def test_train_test_and_resume(read):
     assert find_checkpoint("run", best=False).name == "epoch_3.pth"
 
 
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(read):
+    options = ("--data-root", "x", "--cfg-options", "model.dropout=0.5", "train_cfg.max_epochs=3")
+    launch.build_runner(read("--work-dir", "whole", *options)).train()
+    launch.build_runner(read("--work-dir", "part", *options[:-1], "train_cfg.max_epochs=1")).train()
+    torch.rand(17)  # the generators of the resumed process are elsewhere
+    cfg = read("--work-dir", "part", "--seed", "99", *options)  # the checkpoint's seed counts
+    cfg.load_from, cfg.resume = "part/epoch_1.pth", True
+    launch.build_runner(cfg).train()
+    whole, resumed = (
+        torch.load(f"{run}/epoch_3.pth", weights_only=True) for run in ("whole", "part")
+    )
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(weights, resumed["state_dict"][name])
+
+
 def test_runners_of_one_second_share_nothing(read):
     first, second = (launch.build_runner(read("--data-root", "x")) for _ in range(2))
     first.message_hub.update_info("best_score", 1.0)
@@ -194,6 +209,13 @@ def test_environment_is_in_the_log_file_and_not_on_the_screen(read, capsys):
     assert "toy_parts" not in screen
     assert "System environment" in log
     assert "Config:" in log
+
+
+def test_the_screen_shows_means_and_the_log_file_all(read, capsys):
+    runner = launch.build_runner(read("--data-root", "x"))
+    runner.logger.info("Epoch(val) [1][4/4]    camus/dice: 0.9  camus/lv/dice: 0.8  time: 0.1")
+    assert capsys.readouterr().out.endswith("camus/dice: 0.9  time: 0.1\n")
+    assert "camus/lv/dice: 0.8" in next(Path("work_dirs").rglob("*.log")).read_text()
 
 
 def test_checkpoint_that_does_not_fit_is_refused(read):

@@ -1,0 +1,79 @@
+"""A run that is killed within an epoch and resumed ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KILLER = """
+import os
+import signal
+
+from mmengine.hooks import Hook
+
+from echozoo.registry import HOOKS
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.epoch == self.epoch and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+CONFIG = """
+_base_ = {base!r}
+custom_imports = dict(imports=["killer"])
+_base_.custom_hooks.append(dict(type="KillHook", epoch=-1))
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_same_weights(phantom, tmp_path):
+    (tmp_path / "killer.py").write_text(KILLER)
+    config = tmp_path / "tiny.py"
+    config.write_text(CONFIG.format(base=str(ROOT / "configs" / "samus_tra_tiny.py")))
+    killer = len(_hooks(config)) - 1
+
+    def train(run: str, *options: str, kill_in: int = -1) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / "tools" / "train.py"), str(config), *options]
+        command += ["--data-root", str(phantom), "--work-dir", run, "--dataset", "clip_length=2"]
+        command += ["--cfg-options", "train_cfg.max_epochs=3", "train_cfg.val_interval=1"]
+        command += [f"custom_hooks.{killer}.epoch={kill_in}"]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    assert train("whole").returncode == 0
+    killed = train("killed", kill_in=1)
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "killed" / "epoch_2.pth").exists()
+    resumed = train("killed", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming from killed/epoch_1.pth" in resumed.stdout
+
+    whole, resumed = (
+        torch.load(tmp_path / run / "epoch_3.pth", weights_only=True) for run in ("whole", "killed")
+    )
+    assert whole["meta"]["iter"] == resumed["meta"]["iter"]
+    differing = [
+        name
+        for name, weights in whole["state_dict"].items()
+        if not torch.equal(weights, resumed["state_dict"][name])
+    ]
+    assert not differing
+
+
+def _hooks(config: Path) -> list[dict]:
+    from mmengine.config import Config
+
+    return Config.fromfile(str(config), import_custom_modules=False).custom_hooks
