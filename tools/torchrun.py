@@ -12,6 +12,7 @@ import signal
 import sys
 
 from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 
@@ -27,6 +28,8 @@ def main() -> None:
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             sys.exit(f"error: process {rank} was ended by {name}{hint}")
         sys.exit(failure.exitcode)
+    except (KeyboardInterrupt, SignalException):
+        sys.exit(130)
     except RuntimeError as error:
         if "EADDRINUSE" not in str(error):
             raise

@@ -1,0 +1,73 @@
+"""tools/train.py and tools/test.py as a user starts them, on a toy network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "tests" / "engine" / "toy" / "toy_config.py"
+
+pytestmark = pytest.mark.slow
+
+
+def start(folder: Path, tool: str, *args: str) -> subprocess.Popen:
+    environment = {k: v for k, v in os.environ.items() if k != "CAMUS_ROOT"}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "tools" / tool), str(CONFIG), *args],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_train_resume_and_test(tmp_path):
+    process = start(tmp_path, "train.py", "--data-root", "x", "--resume", "--amp")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "work_dirs/toy_config: no checkpoint, a new run" in out
+    assert "loss:" in out
+    assert err == "", "no warning at the start"
+
+    options = ("--cfg-options", "train_cfg.max_epochs=3")
+    process = start(tmp_path, "train.py", "--data-root", "x", "--resume", *options)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "resuming from work_dirs/toy_config/epoch_2.pth" in out
+    assert out.count("Epoch(train)") == 4
+
+    process = start(tmp_path, "test.py", "work_dirs/toy_config", "--data-root", "x")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "Weights from work_dirs/toy_config/best_toy_error" in out
+    assert (tmp_path / "work_dirs" / "toy_config" / "toy.csv").is_file()
+
+
+def test_interrupted_says_how_to_go_on(tmp_path):
+    options = ("--cfg-options", "train_cfg.max_epochs=100000")
+    process = start(tmp_path, "train.py", "--data-root", "x", *options)
+    for line in process.stdout:
+        if "Epoch(train)" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "--resume goes on from the last checkpoint" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("tool", "more"), [("train.py", ()), ("test.py", ("run",))])
+def test_wrong_config_names_close_ones(tmp_path, tool, more):
+    command = [sys.executable, str(ROOT / "tools" / tool), "samus_tar.py", *more]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 1
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("error: samus_tar.py: no such config; did you mean ")
+    assert "samus_tra.py" in last
