@@ -8,7 +8,6 @@ python tools/train.py configs/samus_tra.py --data-root /data/CAMUS --resume
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import Config
 
@@ -59,11 +58,7 @@ def main() -> None:
             set_resume(cfg, args.resume)
         if args.from_scratch or cfg.get("resume"):  # a resumed run has its weights already
             launch.forget_pretrained(cfg)
-        runner = launch.build_runner(cfg)
-        try:
-            runner.train()
-        except KeyboardInterrupt:
-            sys.exit("interrupted; the same command with --resume goes on from the last checkpoint")
+        launch.build_runner(cfg).train()
 
 
 if __name__ == "__main__":

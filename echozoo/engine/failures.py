@@ -33,9 +33,14 @@ def one_line() -> Iterator[None]:
 
     Raises:
         EchoZooError: What the error is about; any other error passes unchanged.
+        SystemExit: The user has interrupted the run.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        if launched_rank() == 0:
+            print("interrupted; a training goes on from its last checkpoint with --resume")
+        raise SystemExit(130) from None
     except errors.EchoZooError as error:
         _wait_for_others(launched_rank() and 3 + 0.5 * launched_rank())
         raise _from_worker(error) from None

@@ -57,9 +57,9 @@ def test_interrupted_says_how_to_go_on(tmp_path):
         if "Epoch(train)" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 1
-    assert "--resume goes on from the last checkpoint" in err
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; a training goes on from its last checkpoint with --resume" in out
     assert "Traceback" not in err
 
 
