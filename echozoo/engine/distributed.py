@@ -1,4 +1,4 @@
-"""Several processes without a GPU, which mmengine's own start does not allow for."""
+"""Several processes, also without a GPU, which mmengine's own start does not allow for."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ def launched_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
 
 
-def prepare_cpu_processes(cfg: Config) -> None:
+def prepare_processes(cfg: Config) -> None:
     """Join the process group with gloo where there is no GPU, and let the model be wrapped for it.
 
-    mmengine asks for a CUDA device in both places. Nothing is done where a GPU is there, or
-    where ``cfg.launcher`` is "none".
+    mmengine asks for a CUDA device in both places. Where there are GPUs, mmengine starts the
+    processes, one a GPU; where ``cfg.launcher`` is "none" there is nothing to do.
 
     Args:
         cfg: The config to run; its ``model_wrapper_cfg`` is set.
 
     Raises:
-        ConfigError: The launcher's environment variables are absent.
+        ConfigError: The launcher's environment variables are absent, or there are fewer GPUs than
+            processes.
     """
-    if cfg.launcher == "none" or torch.cuda.is_available():
+    if cfg.launcher == "none":
+        return
+    if torch.cuda.is_available():
+        _check_gpu_for_process()
         return
     if cfg.launcher == "slurm":
         _environment_from_slurm()
@@ -55,6 +59,16 @@ def prepare_cpu_processes(cfg: Config) -> None:
     )
     wrapper.update(cfg.get("model_wrapper_cfg") or {})
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def _check_gpu_for_process() -> None:
+    number = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+    gpus = torch.cuda.device_count()
+    if number >= gpus:
+        raise ConfigError(
+            f"more processes than the {gpus} GPU(s) of this machine; start {gpus}, or hide the "
+            "GPUs to run on the CPU: CUDA_VISIBLE_DEVICES="
+        )
 
 
 def _environment_from_slurm() -> None:

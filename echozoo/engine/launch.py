@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from echozoo.engine.config_file import load_config
 from echozoo.engine.config_options import accepts, check_options
-from echozoo.engine.distributed import prepare_cpu_processes
+from echozoo.engine.distributed import prepare_processes
 from echozoo.errors import ConfigError
 from echozoo.registry import DATASETS, METRICS, RUNNERS
 
@@ -216,7 +216,7 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         The Runner, ready for ``train()`` or ``test()``.
     """
-    prepare_cpu_processes(cfg)
+    prepare_processes(cfg)
     # torch's new name for what mmengine asks for, which mmengine's users cannot change.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     # Runners that start in the same second would share logs and best scores under one name.
