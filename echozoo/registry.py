@@ -40,6 +40,8 @@ DATASETS = _extend(upstream.DATASETS, "echozoo.datasets")
 TRANSFORMS = _extend(upstream.TRANSFORMS, "echozoo.datasets.transforms")
 METRICS = _extend(upstream.METRICS, "echozoo.evaluation.metrics")
 HOOKS = _extend(upstream.HOOKS, "echozoo.engine.hooks")
+RUNNERS = _extend(upstream.RUNNERS, "echozoo.engine")
+OPTIM_WRAPPERS = _extend(upstream.OPTIM_WRAPPERS, "echozoo.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _extend(upstream.OPTIM_WRAPPER_CONSTRUCTORS, "echozoo.engine")
 TEMPORAL_MODULES = Registry(
     "temporal module", scope="echozoo", locations=["echozoo.models.temporal"]
@@ -47,14 +49,12 @@ TEMPORAL_MODULES = Registry(
 PROMPT_HEADS = Registry("prompt head", scope="echozoo", locations=["echozoo.models.prompt_heads"])
 
 # Kinds that echozoo uses as they are: without a node here, mmengine warns that it finds none.
-RUNNERS = _extend(upstream.RUNNERS)
 RUNNER_CONSTRUCTORS = _extend(upstream.RUNNER_CONSTRUCTORS)
 LOOPS = _extend(upstream.LOOPS)
 DATA_SAMPLERS = _extend(upstream.DATA_SAMPLERS)
 MODEL_WRAPPERS = _extend(upstream.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = _extend(upstream.WEIGHT_INITIALIZERS)
 OPTIMIZERS = _extend(upstream.OPTIMIZERS)
-OPTIM_WRAPPERS = _extend(upstream.OPTIM_WRAPPERS)
 PARAM_SCHEDULERS = _extend(upstream.PARAM_SCHEDULERS)
 EVALUATOR = _extend(upstream.EVALUATOR)
 TASK_UTILS = _extend(upstream.TASK_UTILS)

@@ -10,7 +10,7 @@ default_hooks = dict(
     checkpoint=dict(
         type="CheckpointHook",
         interval=1,
-        max_keep_ckpts=1,
+        max_keep_ckpts=2,  # the last is written before the one before it goes
         save_best="camus/dice_with_empty_as_0",
         rule="greater",
     ),
