@@ -7,7 +7,10 @@ have twice as many rows (0.154 x 0.308 mm).
 
 from __future__ import annotations
 
+import gzip
 import re
+import struct
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +25,27 @@ IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mhd")
 
 # Files are checked before ITK sees them; its own warnings would only break the screen.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+class Geometry(NamedTuple):
+    """Where the pixels of a file lie in space, in ITK's order (x, y[, z]) and system (LPS).
+
+    Attributes:
+        spacing: mm a pixel, of 2 or 3 axes; the third is time where a film is stored as a volume.
+        origin: Position of the centre of the first pixel in mm.
+        direction: Unit vectors of the axes, row-major.
+    """
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def upright(cls, spacing: tuple[float, float], dimensions: int = 3) -> Geometry:
+        """The geometry of frames with spacing (dy, dx) that are nowhere in particular."""
+        dy, dx = (float(step) for step in spacing)
+        identity = tuple(np.eye(dimensions).ravel().tolist())
+        return cls((dx, dy, 1.0)[:dimensions], (0.0,) * dimensions, identity)
 
 
 class Volume(NamedTuple):
@@ -74,6 +98,121 @@ def read_shape(path: str | Path) -> tuple[int, int, int]:
     size = reader.GetSize()
     _check_layout(path, len(size), reader.GetNumberOfComponents())
     return (size[2] if len(size) == 3 else 1, size[1], size[0])
+
+
+def read_geometry(path: str | Path) -> tuple[tuple[int, int, int], Geometry]:
+    """Read (T, H, W) and where the pixels of a NIfTI or .mhd file lie, from the header alone.
+
+    Unlike `read_shape` it takes files with several channels.
+
+    Raises:
+        DataError: The file is absent, empty, no image, or not 2-D or 3-D.
+    """
+    path = Path(path)
+    check_present(path)
+    reader = _execute(path, lambda reader: (reader.ReadImageInformation(), reader)[1])
+    _check_layout(path, reader.GetDimension(), 1)
+    width, height, frames = (*reader.GetSize(), 1)[:3]
+    geometry = Geometry(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    return (frames, height, width), geometry
+
+
+def read_frames(path: str | Path, start: int, stop: int) -> np.ndarray:
+    """Read a range of frames as they are stored; of a plain .mhd only that range.
+
+    Args:
+        path: A .mhd file (NIfTI works too, but is read whole each time).
+        start: First frame.
+        stop: The frame after the last one.
+
+    Returns:
+        (n, H, W) of the type on disk, (n, H, W, C) where the file has C channels.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+
+    def extract(reader: sitk.ImageFileReader) -> sitk.Image:
+        reader.ReadImageInformation()
+        if reader.GetDimension() == 3:
+            width, height, _ = reader.GetSize()
+            reader.SetExtractIndex((0, 0, start))
+            reader.SetExtractSize((width, height, stop - start))
+        return reader.Execute()
+
+    image = _execute(Path(path), extract)
+    array = sitk.GetArrayFromImage(image)
+    return array if image.GetDimension() == 3 else array[None]
+
+
+class LabelWriter:
+    """Writes the label maps of a film as .nii.gz while they come, never more than one chunk held.
+
+    Used as a context manager; a file that was not finished is removed.
+
+    Args:
+        path: A .nii.gz file; folders are made.
+        shape: (T, H, W); with T = 1 and a 2-D geometry the file is a 2-D image.
+        geometry: Where the pixels lie.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, shape: tuple[int, int, int], geometry: Geometry) -> None:
+        self.path, self.shape, self._count = Path(path), shape, 0
+        header = _nifti_header(self.path, shape, geometry)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # No name and no time in the file: the same labels give the same bytes.
+            self._raw = self.path.open("wb")
+            self._file = gzip.GzipFile("", "wb", 6, self._raw, mtime=0)
+            self._file.write(header)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def append(self, labels: np.ndarray) -> None:
+        """Write the next label maps (n, H, W) uint8."""
+        if labels.shape[1:] != self.shape[1:]:
+            raise DataError(f"{self.path}: labels {labels.shape}, wanted {self.shape} in all")
+        try:
+            self._file.write(np.ascontiguousarray(labels, np.uint8).data)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+        self._count += len(labels)
+
+    def __enter__(self) -> LabelWriter:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._file.close()
+        self._raw.close()
+        if kind is None and self._count == self.shape[0]:
+            return
+        self.path.unlink(missing_ok=True)
+        if kind is None:
+            raise DataError(f"{self.path}: {self._count} label maps, wanted {self.shape[0]}")
+
+
+def _nifti_header(path: Path, shape: tuple[int, int, int], geometry: Geometry) -> bytes:
+    """ITK's own header for a film, made from one frame: only the number of frames is changed."""
+    dimensions = len(geometry.spacing)
+    one = sitk.GetImageFromArray(np.zeros((1, *shape[1:])[-dimensions:], np.uint8))
+    one.SetSpacing(geometry.spacing)
+    one.SetOrigin(geometry.origin)
+    one.SetDirection(geometry.direction)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "header.nii")
+        try:
+            sitk.WriteImage(one, str(file), False)
+        except RuntimeError as error:
+            raise DataError(f"{path}: cannot be written ({_reason(error)})") from error
+        data = bytearray(file.read_bytes())
+    offset = int(struct.unpack_from("<f", data, 108)[0])
+    if dimensions == 3:
+        # dim[0..3]; ITK drops a third axis of length 1 in its first number only.
+        struct.pack_into("<4h", data, 40, 3, shape[2], shape[1], shape[0])
+    return bytes(data[:offset])
 
 
 def write_volume(path: str | Path, array: np.ndarray, spacing: tuple[float, float]) -> None:

@@ -1,0 +1,227 @@
+"""Prompts of a film: what a person clicked, or what a mask says, checked and ready to decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echozoo.apis.films import EchoFilm
+from echozoo.apis.model import Embedding, LoadedModel
+from echozoo.datasets.anatomy import choose_structures
+from echozoo.datasets.transforms.prompts import BoxPrompts, PointPrompts
+from echozoo.errors import ConfigError
+
+# A structure moves a little from frame to frame, and may be growing.
+_BOX_MARGIN = 0.03
+
+
+@dataclass(frozen=True)
+class StructurePrompt:
+    """What is known of one structure in one frame, in native pixels.
+
+    Attributes:
+        points: (P, 2), (x, y); P may be 0.
+        labels: (P,): 1 foreground, 0 background.
+        box: (x1, y1, x2, y2), or None.
+        mask: (H0, W0) bool, or None.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    box: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of prompts that are given."""
+        given = {
+            "points": len(self.points) > 0,
+            "boxes": self.box is not None,
+            "masks": self.mask is not None,
+        }
+        return tuple(kind for kind, there in given.items() if there)
+
+
+def make_prompt(
+    points: Sequence | np.ndarray = (),
+    labels: Sequence | np.ndarray | None = None,
+    box: Sequence | np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    name: str = "prompt",
+) -> StructurePrompt:
+    """Make a prompt of numbers that a person gave.
+
+    Args:
+        points: P pairs (x, y).
+        labels: P labels, 1 foreground or 0 background; all foreground where None.
+        box: (x1, y1, x2, y2), corners in any order.
+        mask: (H0, W0) bool.
+        name: What the prompt is called in errors.
+
+    Raises:
+        ConfigError: They are no numbers of that form.
+    """
+    try:
+        points = np.array(points, np.float32).reshape(-1, 2)
+        labels = np.ones(len(points)) if labels is None else np.array(labels, float).reshape(-1)
+        box = None if box is None else np.array(box, np.float32).reshape(4)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{name}: wanted points as pairs (x, y), a label each, and a box as four numbers"
+            f" (x1, y1, x2, y2): {error}"
+        ) from error
+    if len(labels) != len(points) or not np.isin(labels, (0, 1)).all():
+        raise ConfigError(
+            f"{name}: {len(points)} points and labels {labels.tolist()}, wanted one label a point,"
+            " 1 for the structure or 0 for what is not"
+        )
+    if box is not None:
+        corners = box.reshape(2, 2)
+        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return StructurePrompt(points, labels.astype(np.int64), box, mask)
+
+
+def check_prompt(
+    loaded: LoadedModel, film: EchoFilm, frame: int, structure: str, prompt: StructurePrompt
+) -> None:
+    """Refuse a prompt that the model or the film cannot take.
+
+    Raises:
+        ConfigError: The film has no such frame, the model does not know the structure or this
+            kind of prompt, a click lies outside the image, or there is no prompt at all.
+    """
+    check_frame(film, frame)
+    if structure not in loaded.structures:
+        raise ConfigError(
+            f"{film.name}: no structure {structure!r} in this model; it knows"
+            f" {', '.join(loaded.structures)}"
+        )
+    unknown = [kind for kind in prompt.kinds if kind not in loaded.accepts]
+    if unknown or not prompt.kinds:
+        found = " and ".join(unknown) or "nothing"
+        raise ConfigError(
+            f"{film.name}: {found} given for {structure}, this model was trained with"
+            f" {' or '.join(loaded.accepts)}"
+        )
+    height, width = film.size
+    places = [*prompt.points, *([] if prompt.box is None else prompt.box.reshape(2, 2))]
+    for x, y in places:
+        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+            raise ConfigError(
+                f"{film.name}: ({x:g}, {y:g}) for {structure} lies outside the image of"
+                f" {width} x {height} pixels; (x, y) count from (0, 0) at the top left"
+            )
+    if prompt.box is not None and (prompt.box[2:] - prompt.box[:2] < 1).any():
+        raise ConfigError(f"{film.name}: the box for {structure} is empty; give two corners")
+    if prompt.mask is not None and prompt.mask.shape != film.size:
+        raise ConfigError(
+            f"{film.name}: mask of {prompt.mask.shape} for {structure}, wanted {film.size}"
+        )
+
+
+def check_frame(film: EchoFilm, frame: int) -> None:
+    """Refuse a frame that a film does not have.
+
+    Raises:
+        ConfigError: It has not.
+    """
+    if isinstance(frame, bool) or not isinstance(frame, (int, np.integer)):
+        raise ConfigError(f"{film.name}: frame {frame!r}, wanted a whole number")
+    if not 0 <= frame < film.num_frames:
+        raise ConfigError(f"{film.name}: frame {frame} wanted, it has 0 to {film.num_frames - 1}")
+
+
+def prompts_from_masks(
+    masks: Mapping[str, np.ndarray], kinds: Sequence[str], margin: float = _BOX_MARGIN
+) -> dict[str, StructurePrompt]:
+    """Turn masks into the prompts that would have led to them.
+
+    A point lies where the mask is widest; a box is a little larger than the mask.
+
+    Args:
+        masks: (H0, W0) bool by structure; empty ones give no prompt.
+        kinds: Of "points", "boxes", "masks": what to make.
+        margin: What a box adds on each side, as a part of its size.
+    """
+    prompts = {}
+    for name, mask in masks.items():
+        if mask.any():
+            clip = {"images": mask[None], "labels": mask[None].astype(np.uint8)}
+            clip |= {"structures": (name,), "sequence": "", "rng": None}
+            PointPrompts("farthest_from_edge").transform(clip)
+            BoxPrompts().transform(clip)
+            points = clip["points"][0, 0] if "points" in kinds else ()
+            box = _wider(clip["boxes"][0, 0], margin, mask.shape) if "boxes" in kinds else None
+            prompts[name] = make_prompt(points, None, box, mask if "masks" in kinds else None)
+    return prompts
+
+
+def _wider(box: np.ndarray, margin: float, size: tuple[int, int]) -> np.ndarray:
+    extra = margin * np.tile(box[2:] - box[:2], 2) * [-1, -1, 1, 1]
+    last = np.array([size[1] - 1, size[0] - 1] * 2)
+    # A structure of one pixel has a box too.
+    return np.clip(box + extra + [-0.5, -0.5, 0.5, 0.5], 0, last)
+
+
+def decode_frame(
+    loaded: LoadedModel, embedding: Embedding, prompts: Mapping[str, StructurePrompt]
+) -> dict[str, Tensor]:
+    """Decode the prompted structures of one frame.
+
+    Args:
+        loaded: The model.
+        embedding: Of one frame.
+        prompts: By structure.
+
+    Returns:
+        Logits (H0, W0) on the film's grid, by structure.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, prompt in prompts.items():
+        groups.setdefault(prompt.kinds, []).append(name)
+    logits = {}
+    for kinds, names in groups.items():
+        stacked = _stack([prompts[name] for name in names], kinds)
+        native = loaded.to_native(loaded.decode(embedding, **stacked), embedding.meta)
+        logits |= dict(zip(names, native[0], strict=True))  # (1, K, H0, W0)
+    return logits
+
+
+def _stack(prompts: Sequence[StructurePrompt], kinds: Iterable[str]) -> dict[str, np.ndarray]:
+    """Prompts of the same kinds for one frame, points padded to the same number."""
+    stacked = {}
+    if "points" in kinds:
+        most = max(len(prompt.points) for prompt in prompts)
+        points = np.zeros((1, len(prompts), most, 2), np.float32)
+        labels = np.full((1, len(prompts), most), -1, np.int64)
+        for k, prompt in enumerate(prompts):
+            points[0, k, : len(prompt.points)] = prompt.points
+            labels[0, k, : len(prompt.labels)] = prompt.labels
+        stacked |= {"points": points, "labels": labels}
+    if "boxes" in kinds:
+        stacked["boxes"] = np.stack([prompt.box for prompt in prompts])[None]  # (1, K, 4)
+    if "masks" in kinds:
+        stacked["masks"] = np.stack([prompt.mask for prompt in prompts])[None]  # (1, K, H0, W0)
+    return stacked
+
+
+def label_map(logits: Mapping[str, Tensor], size: tuple[int, int]) -> np.ndarray:
+    """Join logits (H0, W0) by structure into one map of CAMUS's labels, (H0, W0) uint8.
+
+    Where masks overlap, the structure with the highest logit stands.
+    """
+    if not logits:
+        return np.zeros(size, np.uint8)
+    values = [int(choose_structures([name])[0]) for name in logits]
+    best, index = torch.stack(list(logits.values())).max(dim=0)  # (H0, W0)
+    table = torch.tensor(values, dtype=torch.uint8, device=best.device)
+    return torch.where(best > 0, table[index], 0).to(torch.uint8).cpu().numpy()
+
+
+def masks_of(labels: np.ndarray, structures: Sequence[str]) -> dict[str, np.ndarray]:
+    """Take a map (H0, W0) of CAMUS's labels apart: a bool mask by structure."""
+    return {s.short: labels == int(s) for s in choose_structures(structures)}

@@ -1,0 +1,160 @@
+"""One film and a person who clicks on it: the encoder runs once a frame, a click is quick."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from echozoo.apis.films import EchoFilm
+from echozoo.apis.model import Embedding, LoadedModel
+from echozoo.apis.prompts import (
+    StructurePrompt,
+    check_frame,
+    check_prompt,
+    decode_frame,
+    label_map,
+    make_prompt,
+    masks_of,
+    prompts_from_masks,
+)
+from echozoo.datasets.films import tiling_windows
+from echozoo.errors import ConfigError
+
+
+class ClickSession:
+    """Segments a film from prompts.
+
+    A model with temporal modules sees the clip of the film that a frame is in: clips of its
+    length that follow each other, the last one shifted back to end with the film.
+
+    Args:
+        loaded: A model that takes prompts.
+        film: The film.
+        cache_frames: How many frames' embeddings are kept; the one used longest ago goes first.
+        ahead: Frames to encode in one pass, where the model has no clips of its own.
+
+    Raises:
+        ConfigError: The model needs no prompts.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, film: EchoFilm, cache_frames: int = 48, ahead: int = 1
+    ) -> None:
+        if not loaded.promptable:
+            raise ConfigError(
+                f"{type(loaded.model).__name__} needs no prompts: run it on the film as it is"
+            )
+        self.loaded, self.film = loaded, film
+        step = loaded.clip_length if loaded.clip_length > 1 else min(ahead, film.num_frames)
+        self._step = step
+        self._windows = tiling_windows(film.num_frames, step, 1)
+        self._cache: OrderedDict[int, Embedding] = OrderedDict()
+        self._cache_frames = max(cache_frames, step)
+
+    def segment(
+        self,
+        frame: int,
+        structure: str,
+        points: Sequence | np.ndarray = (),
+        labels: Sequence | np.ndarray | None = None,
+        box: Sequence | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Segment one structure in one frame.
+
+        Args:
+            frame: From 0.
+            structure: "lv", "myo" or "la".
+            points: P clicks (x, y) in pixels of the film.
+            labels: P labels, 1 for the structure, 0 for what is not; all 1 where None.
+            box: (x1, y1, x2, y2) in pixels of the film.
+
+        Returns:
+            (H0, W0) bool.
+
+        Raises:
+            ConfigError: The film or the model cannot take the prompt: see `check_prompt`.
+        """
+        prompt = make_prompt(points, labels, box, name=f"{self.film.name}, {structure}")
+        check_prompt(self.loaded, self.film, frame, structure, prompt)
+        logits = decode_frame(self.loaded, self.embedding(frame), {structure: prompt})
+        return (logits[structure] > 0).cpu().numpy()
+
+    def segment_all(self, frame: int, prompts: Mapping[str, StructurePrompt]) -> np.ndarray:
+        """Segment several structures of one frame into a label map.
+
+        Args:
+            frame: From 0.
+            prompts: By structure, already checked.
+
+        Returns:
+            (H0, W0) uint8 with CAMUS's labels; overlaps go to the highest logit.
+        """
+        logits = decode_frame(self.loaded, self.embedding(frame), prompts)
+        return label_map(logits, self.film.size)
+
+    def carry(
+        self, frame: int, masks: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Carry masks through the film: forwards from a frame to the end, then backwards.
+
+        Each frame is prompted by the masks of the one before it, with the kinds of prompts that
+        the model was trained with. A structure that is lost keeps the prompt of the last frame
+        it was seen in.
+
+        Args:
+            frame: The frame that the masks belong to.
+            masks: (H0, W0) bool by structure.
+
+        Yields:
+            Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first.
+
+        Raises:
+            ConfigError: There is no such frame or structure, or the masks are empty.
+        """
+        check_frame(self.film, frame)
+        first = prompts_from_masks(self._checked(masks), self.loaded.prompts)
+        if not first:
+            raise ConfigError(f"{self.film.name}: frame {frame} has no mask to carry; segment it")
+        yield frame, self._given(masks)
+        for indices in (range(frame + 1, self.film.num_frames), range(frame - 1, -1, -1)):
+            prompts = dict(first)
+            for index in indices:
+                labels = self.segment_all(index, prompts)
+                yield index, labels
+                prompts |= prompts_from_masks(masks_of(labels, list(first)), self.loaded.prompts)
+
+    def embedding(self, frame: int) -> Embedding:
+        """The embedding of one frame; its clip is encoded where it is not known yet."""
+        if frame not in self._cache:
+            window = self._windows[min(frame // self._step, len(self._windows) - 1)]
+            first = min(window)
+            frames = self.film.frames(first, max(window) + 1)
+            clip = frames[np.array(window) - first]
+            encoded = self.loaded.encode(clip, self.film.spacing)
+            for place, index in enumerate(window):
+                one = encoded[place : place + 1]
+                # A copy of its own: a view would keep the whole clip in memory.
+                self._cache[index] = Embedding(one.features.clone(), one.meta)
+            while len(self._cache) > self._cache_frames:
+                oldest = next(key for key in self._cache if key != frame)
+                del self._cache[oldest]
+        self._cache.move_to_end(frame)
+        return self._cache[frame]
+
+    def _checked(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, mask in masks.items():
+            if name not in self.loaded.structures or np.shape(mask) != tuple(self.film.size):
+                raise ConfigError(
+                    f"{self.film.name}: mask {name!r} of {np.shape(mask)}, wanted one of"
+                    f" {', '.join(self.loaded.structures)} of {tuple(self.film.size)}"
+                )
+        return {name: np.asarray(mask, bool) for name, mask in masks.items()}
+
+    def _given(self, masks: Mapping[str, np.ndarray]) -> np.ndarray:
+        labels = np.zeros(self.film.size, np.uint8)
+        for value, name in enumerate(("lv", "myo", "la"), start=1):
+            if name in masks:
+                labels[np.asarray(masks[name], bool) & (labels == 0)] = value
+        return labels
