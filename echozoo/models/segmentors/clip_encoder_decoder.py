@@ -11,6 +11,7 @@ from torch import Tensor
 
 from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of
 from echozoo.models.segmentors.predictions import attach_label_map
+from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
@@ -27,6 +28,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         trainable: Exceptions to these.
         pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`).
         data_preprocessor: Scales the images.
+        postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
         **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head.
     """
 
@@ -36,10 +38,12 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         trainable: Sequence[str] = (),
         pretrained: str | dict | None = None,
         data_preprocessor: dict | None = None,
+        postprocessing: Sequence[dict] = (),
         **kwargs,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor), **kwargs)
+        self.postprocessing = Postprocessing(postprocessing)
         self.prepare(frozen, trainable, pretrained)
 
     def forward(
@@ -67,7 +71,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
             return logits
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K + 1, H, W)
         for sample, clip in zip(data_samples, clips, strict=True):
-            attach_label_map(sample, clip)
+            attach_label_map(sample, clip, self.postprocessing)
         return list(data_samples)
 
 

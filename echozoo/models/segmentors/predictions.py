@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from echozoo.postprocessing import Postprocessing
 from echozoo.structures import EchoDataSample
+
+OFF = Postprocessing(())
 
 
 def to_native(logits: Tensor, sample: EchoDataSample) -> Tensor:
@@ -25,30 +28,54 @@ def to_native(logits: Tensor, sample: EchoDataSample) -> Tensor:
     return _resize(logits[..., :height, :width], sample.native_size)
 
 
-def attach_structure_masks(sample: EchoDataSample, logits: Tensor) -> None:
+def attach_structure_masks(
+    sample: EchoDataSample, logits: Tensor, postprocessing: Postprocessing = OFF
+) -> None:
     """Store predictions of a network that gives each structure a mask of its own.
 
     Args:
         sample: Receives ``pred_masks`` and ``pred_labels``.
         logits: (T, K, h, w); a mask is where a structure's logit is above 0.
+        postprocessing: Steps of the config.
     """
-    logits = to_native(logits, sample)  # (T, K, H0, W0)
-    best, structure = logits.max(dim=1)  # (T, H0, W0)
-    sample.pred_masks = logits > 0
-    sample.pred_labels = torch.where(best > 0, structure + 1, 0).to(torch.uint8)
+    scores = to_native(_smooth(logits, sample, postprocessing), sample)  # (T, K, H0, W0)
+    _attach(sample, scores > 0, scores, postprocessing)
 
 
-def attach_label_map(sample: EchoDataSample, logits: Tensor) -> None:
+def attach_label_map(
+    sample: EchoDataSample, logits: Tensor, postprocessing: Postprocessing = OFF
+) -> None:
     """Store predictions of a network that gives each pixel one of K + 1 classes.
 
     Args:
         sample: Receives ``pred_masks`` and ``pred_labels``.
         logits: (T, K + 1, h, w), background first.
+        postprocessing: Steps of the config.
     """
-    labels = to_native(logits, sample).argmax(dim=1)  # (T, H0, W0)
-    structures = torch.arange(1, logits.shape[1], device=labels.device)
-    sample.pred_masks = labels[:, None] == structures.view(1, -1, 1, 1)  # (T, K, H0, W0)
-    sample.pred_labels = labels.to(torch.uint8)
+    scores = to_native(_smooth(logits, sample, postprocessing), sample)  # (T, K + 1, H0, W0)
+    structures = torch.arange(1, scores.shape[1], device=scores.device)
+    masks = scores.argmax(dim=1)[:, None] == structures.view(1, -1, 1, 1)  # (T, K, H0, W0)
+    _attach(sample, masks, scores[:, 1:], postprocessing)
+
+
+def _smooth(logits: Tensor, sample: EchoDataSample, postprocessing: Postprocessing) -> Tensor:
+    if not postprocessing.logit_steps:
+        return logits
+    # Before the resizing, on fewer pixels: averages over time and over space change places.
+    smooth = postprocessing.smooth(logits.float().cpu().numpy(), sample.frames)
+    return torch.from_numpy(smooth).to(logits.device)
+
+
+def _attach(
+    sample: EchoDataSample, masks: Tensor, scores: Tensor, postprocessing: Postprocessing
+) -> None:
+    """Store masks (T, K, H0, W0); a pixel of several is labelled with the highest score's."""
+    if postprocessing.mask_steps:
+        clean = postprocessing.clean(masks.cpu().numpy(), sample.structures, sample.spacing)
+        masks = torch.from_numpy(clean).to(masks.device)
+    structure = scores.masked_fill(~masks, -torch.inf).argmax(dim=1)  # (T, H0, W0)
+    sample.pred_masks = masks
+    sample.pred_labels = torch.where(masks.any(dim=1), structure + 1, 0).to(torch.uint8)
 
 
 def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of
 from echozoo.models.segmentors.predictions import attach_structure_masks
+from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS, PROMPT_HEADS
 from echozoo.structures import EchoDataSample
 
@@ -40,6 +41,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`); None
             starts from scratch.
         data_preprocessor: Scales the images.
+        postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         trainable: Sequence[str] = (),
         pretrained: str | dict | None = None,
         data_preprocessor: dict | None = None,
+        postprocessing: Sequence[dict] = (),
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
@@ -61,6 +64,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.prompt_head = PROMPT_HEADS.build(prompt_head)
         self.decoder = MODELS.build(decoder)
         self.loss_function = MODELS.build(loss) if loss else None
+        self.postprocessing = Postprocessing(postprocessing)
         self.prepare(frozen, trainable, pretrained)
 
     def forward(
@@ -88,7 +92,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             return self._loss(logits, data_samples)
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
         for sample, clip in zip(data_samples, clips, strict=True):
-            attach_structure_masks(sample, clip)
+            attach_structure_masks(sample, clip, self.postprocessing)
         return list(data_samples)
 
     def encode(self, images: Tensor, num_frames: int = 1) -> Tensor:
