@@ -8,6 +8,9 @@ import json
 import math
 import os
 import platform
+import shlex
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -23,6 +26,7 @@ from rich.table import Table
 import echozoo
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.aggregate import ALL, CONFIDENCE, Estimate, Summary
+from echozoo.postprocessing.plausibility import MEANINGS
 
 DECIMALS = {"dice": 3, "iou": 3, "dice_with_empty_as_0": 3}
 HEADINGS = {"dice_with_empty_as_0": "dice,\nempty = 0"}
@@ -42,6 +46,11 @@ STATISTICS = {
     "num_cases": "structures in images that have a number, so that are in the mean",
     "num_empty": "cases whose structure is there and whose prediction is empty: NaN, in no mean",
     "num_absent": "cases whose reference lacks the structure: NaN, in no mean",
+}
+CASES = {
+    "predicted_px": "pixels of the prediction on the native grid",
+    "flags": "what is implausible about the prediction by itself; "
+    + "; ".join(f"{what}: {meaning}" for what, meaning in MEANINGS.items()),
 }
 _WIDEST = 200  # a table takes the room that it needs, in a log as on a screen
 _PACKAGES = ("torch", "numpy", "scipy")
@@ -78,6 +87,22 @@ def results_table(summaries: Sequence[Summary]) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
+def flags_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Count implausible predictions in one line.
+
+    Args:
+        rows: One a case with ``sequence``, ``frame`` and ``flags``.
+
+    Returns:
+        How many images have a flag, and how often each is raised.
+    """
+    images = {(row["sequence"], row["frame"]) for row in rows}
+    flagged = {(row["sequence"], row["frame"]) for row in rows if row["flags"]}
+    counts = Counter(flag for row in rows for flag in row["flags"])
+    each = ", ".join(f"{flag} {count}" for flag, count in counts.most_common())
+    return f"implausible predictions: {len(flagged)} of {len(images)} images{each and f' ({each})'}"
+
+
 def write_csv(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write one line a case to ``results.csv``; a metric that is NaN is an empty cell.
 
@@ -91,12 +116,7 @@ def write_csv(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     Raises:
         ConfigError: The file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(value) for key, value in row.items()})
-    return _write(Path(folder) / "results.csv", text.getvalue())
+    return write_rows(Path(folder) / "results.csv", rows)
 
 
 def write_json(
@@ -121,6 +141,20 @@ def write_json(
     """
     content = {
         "config": config_name,
+        **origin(),
+        "definitions": {name: METRICS[name] for name in summaries[0].estimates}
+        | STATISTICS
+        | CASES,
+        "bootstrap": {"level": CONFIDENCE, "method": "percentile", "unit": "patient", **bootstrap},
+        "summaries": [asdict(summary) for summary in summaries],
+    }
+    return write_content(Path(folder) / "results.json", content)
+
+
+def origin() -> dict[str, Any]:
+    """When, and by which versions, numbers were made: ``date`` and ``versions`` of a file."""
+    return {
+        "command": shlex.join(sys.argv),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "echozoo": echozoo.__version__,
@@ -128,12 +162,45 @@ def write_json(
             "python": platform.python_version(),
         }
         | {package: version(package) for package in _PACKAGES},
-        "definitions": {name: METRICS[name] for name in summaries[0].estimates} | STATISTICS,
-        "bootstrap": {"level": CONFIDENCE, "method": "percentile", "unit": "patient", **bootstrap},
-        "summaries": [asdict(summary) for summary in summaries],
     }
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a CSV file, one line a row; NaN and None are empty cells.
+
+    Args:
+        path: The file; folders are made.
+        rows: With equal keys, which become the columns.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return _write(path, text.getvalue())
+
+
+def write_content(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write a JSON file; NaN is null.
+
+    Args:
+        path: The file; folders are made.
+        content: What JSON can hold.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
     text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
-    return _write(Path(folder) / "results.json", text + "\n")
+    return _write(path, text + "\n")
 
 
 def _columns(overall: Sequence[Summary]) -> list[str]:
@@ -187,6 +254,8 @@ def _number(metric: str, estimate: Estimate, interval: bool) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
+    if isinstance(value, list):
+        return " ".join(value)
     return "" if value is None else value
 
 

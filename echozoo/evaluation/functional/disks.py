@@ -78,7 +78,8 @@ def disks(mask: np.ndarray, spacing: tuple[float, float]) -> Disks:
     apex = points[np.argmax(np.hypot(*(points - centre).T))]
     length = float(np.hypot(*(apex - centre)))
     along = (apex - centre) / length
-    diameters = _widths(points - centre, along, length * (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS)
+    places = length * (np.arange(NUM_DISKS) + 0.5) / NUM_DISKS
+    diameters = inside_lengths(points - centre, along, places)
     base = points[[start, end]]
     pixel = np.array(spacing[::-1], dtype=float)
     return Disks(
@@ -191,16 +192,16 @@ def _middle_of_arc(points: np.ndarray, start: int, end: int) -> np.ndarray:
     return (points[middle] + points[(middle + steps % 2) % len(points)]) / 2
 
 
-def _widths(points: np.ndarray, along: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """How much of each line across an axis lies inside an outline.
+def inside_lengths(points: np.ndarray, along: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """How much of each of several parallel lines lies inside an outline.
 
     Args:
         points: (n, 2) outline, the axis starts at (0, 0).
-        along: (2,) unit vector of the axis.
-        places: (m,) where the lines cross the axis.
+        along: (2,) unit vector of the axis, which the lines cross at right angles.
+        places: (m,) where they cross it.
 
     Returns:
-        (m,) lengths.
+        (m,) lengths, in the unit of the points.
     """
     axial, lateral = points @ along, points @ np.array([-along[1], along[0]])
     next_axial, next_lateral = np.roll(axial, -1), np.roll(lateral, -1)

@@ -151,9 +151,9 @@ def find_ed_es(areas: np.ndarray) -> tuple[int, int]:
 def _smooth(curve: np.ndarray) -> np.ndarray:
     if curve.size < 5:
         return curve
-    # The median takes out single frames, and would flatten the ends: they are where half
-    # beats have ED and ES.
-    middle = ndimage.median_filter(curve, 3, mode="nearest")
+    # The median takes out up to two frames side by side, and leaves a curve that only falls or
+    # only rises as it is: half a beat keeps its ends.
+    middle = ndimage.median_filter(curve, 5, mode="nearest")
     return ndimage.gaussian_filter1d(middle, 1.0, mode="nearest")
 
 

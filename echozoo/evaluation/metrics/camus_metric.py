@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from echozoo.evaluation.functional.aggregate import (
 )
 from echozoo.evaluation.functional.overlap import dice, iou
 from echozoo.evaluation.functional.surface import hd_px, surface_distances
-from echozoo.evaluation.report import results_table, write_csv, write_json
+from echozoo.evaluation.report import flags_note, results_table, write_csv, write_json
+from echozoo.postprocessing.plausibility import areas_of, film_flags, frame_flags
 from echozoo.registry import METRICS
 
 OVERLAP = ("dice", "iou")
@@ -66,7 +68,8 @@ class CAMUSMetric(BaseMetric):
 
     Args:
         surface: Measure distances too; without them a validation costs next to nothing.
-        report: Show the results table with 95 % intervals, and write files.
+        report: Show the results table with 95 % intervals, flag implausible predictions (see
+            `echozoo.postprocessing.plausibility`), and write files.
         out_dir: Folder for ``results.csv`` (one row a case) and ``results.json`` (the summary);
             None writes nothing. Needs ``report``.
         config_name: Noted in results.json.
@@ -108,7 +111,9 @@ class CAMUSMetric(BaseMetric):
         Raises:
             DataError: Masks are missing or do not fit the reference.
         """
-        self.results.extend(score_clip(sample, self.surface) for sample in data_samples)
+        self.results.extend(
+            score_clip(sample, self.surface, flagged=self.report) for sample in data_samples
+        )
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the cases of all processes and summarise them.
@@ -138,7 +143,8 @@ class CAMUSMetric(BaseMetric):
         n_resamples = self.n_resamples if self.report else 0
         summaries = summarise(rows, metrics, structures, n_resamples, self.seed)
         if self.report:
-            print_log(f"\n{results_table(summaries)}", logger="current")
+            flag_films(rows)
+            print_log(f"\n{results_table(summaries)}\n{flags_note(rows)}", logger="current")
             if self.out_dir is not None:
                 write_csv(self.out_dir, rows)
                 bootstrap = {"n_resamples": self.n_resamples, "seed": self.seed}
@@ -146,12 +152,14 @@ class CAMUSMetric(BaseMetric):
         return _flatten([s for s in summaries if s.instant == s.view == ALL])
 
 
-def score_clip(sample: dict[str, Any], surface: bool = True) -> ScoredClip:
+def score_clip(sample: dict[str, Any], surface: bool = True, flagged: bool = False) -> ScoredClip:
     """Measure every distinct frame of a predicted clip.
 
     Args:
         sample: An `EchoDataSample` as a dict, predictions included.
         surface: Measure distances too.
+        flagged: Look for what is implausible in each frame too. Its rows then end with
+            ``predicted_px``, the prediction's pixels on the native grid, and ``flags``, a list.
 
     Returns:
         The clip's cases.
@@ -159,7 +167,7 @@ def score_clip(sample: dict[str, Any], surface: bool = True) -> ScoredClip:
     Raises:
         DataError: Masks are missing or do not fit the reference.
     """
-    predictions, labels = _masks_of(sample)
+    predictions, labels = masks_of(sample)
     frames = tuple(int(frame) for frame in sample["frames"])
     rows = {}
     for place, frame in enumerate(frames):
@@ -179,7 +187,41 @@ def score_clip(sample: dict[str, Any], surface: bool = True) -> ScoredClip:
             | _score(predictions[place, k], labels[place] == k + 1, sample["spacing"], surface)
             for k, name in enumerate(sample["structures"])
         ]
+        if flagged:
+            _flag(rows[frame], sample, place)
     return ScoredClip(sample["sequence"], frames, rows)
+
+
+def flag_films(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to the rows' ``flags`` what is implausible beside the other frames of a film.
+
+    Args:
+        rows: One a case with ``predicted_px`` and ``flags``, sorted by film and frame.
+    """
+    for _, film in groupby(rows, key=lambda row: row["sequence"]):
+        frames = [list(group) for _, group in groupby(film, key=lambda row: row["frame"])]
+        names = [row["structure"] for row in frames[0]]
+        areas = np.array([[row["predicted_px"] for row in frame] for frame in frames])
+        found = film_flags(areas, names, [frame[0]["frame"] for frame in frames])
+        for frame, flags in zip(frames, found, strict=True):
+            _share_out(frame, flags)
+
+
+def _flag(rows: Sequence[dict[str, Any]], sample: dict[str, Any], place: int) -> None:
+    if sample.get("pred_labels") is not None:
+        labels = _to_numpy(sample["pred_labels"][place])
+    else:  # where masks overlap, the first structure's
+        masks = _to_numpy(sample["pred_masks"][place])
+        labels = np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)
+    for row, pixels in zip(rows, areas_of(labels, len(rows)), strict=True):
+        row |= {"predicted_px": int(pixels), "flags": []}
+    _share_out(rows, frame_flags(labels, sample["structures"], sample["spacing"]))
+
+
+def _share_out(rows: Sequence[dict[str, Any]], flags: Sequence[str]) -> None:
+    """Give each flag of a frame to the row of its structure."""
+    for row in rows:
+        row["flags"] += [flag for flag in flags if flag.split(":")[0] == row["structure"]]
 
 
 def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
@@ -207,7 +249,18 @@ def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
     return [row for key in sorted(chosen) for row in chosen[key][1].rows[key[1]]]
 
 
-def _masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted and the reference masks of a sample, on the native grid.
+
+    Args:
+        sample: An `EchoDataSample` as a dict, predictions included.
+
+    Returns:
+        Predictions (T, K, H0, W0) and the label map (T, H0, W0).
+
+    Raises:
+        DataError: They are missing or do not fit one another.
+    """
     for field in ("pred_masks", "native_labels"):
         if sample.get(field) is None:
             raise DataError(
