@@ -152,7 +152,7 @@ def write_json(
 
 
 def origin() -> dict[str, Any]:
-    """When, and by which versions, numbers were made: ``date`` and ``versions`` of a file."""
+    """How numbers were made: ``command``, ``date`` and ``versions`` of a file."""
     return {
         "command": shlex.join(sys.argv),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

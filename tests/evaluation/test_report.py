@@ -8,7 +8,7 @@ import pytest
 
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional import Estimate, Summary
-from echozoo.evaluation.report import results_table, write_csv, write_json
+from echozoo.evaluation.report import flags_note, results_table, write_csv, write_json
 
 NAN = math.nan
 BOOTSTRAP = {"n_resamples": 10, "seed": 0}
@@ -72,6 +72,17 @@ def test_only_what_was_measured_is_defined(tmp_path: Path) -> None:
     assert "dice" in content["definitions"]
     assert "hd_mm" not in content["definitions"]
     assert content["versions"].keys() >= {"echozoo", "torch", "numpy", "scipy", "mmengine"}
+
+
+def test_flags_are_counted_by_image_and_joined_in_a_cell(tmp_path: Path) -> None:
+    def row(frame: int, *flags: str) -> dict:
+        return {"sequence": "p1_4CH", "frame": frame, "flags": list(flags)}
+
+    rows = [row(0, "la:holes", "la:components"), row(0, "lv:holes"), row(1), row(2, "la:holes")]
+    note = flags_note(rows)
+    assert note.startswith("implausible predictions: 2 of 3 images (la:holes 2, ")
+    assert flags_note([row(0)]) == "implausible predictions: 0 of 1 images"
+    assert "la:holes la:components" in write_csv(tmp_path, rows).read_text()
 
 
 def test_an_old_file_stays_whole_until_the_new_one_is(tmp_path: Path, monkeypatch) -> None:

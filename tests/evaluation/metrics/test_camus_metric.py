@@ -15,7 +15,7 @@ from mmengine.evaluator import Evaluator
 
 from echozoo.errors import DataError
 from echozoo.evaluation.functional import dice, hd_px, surface_distances
-from echozoo.evaluation.metrics.camus_metric import CAMUSMetric, merge_clips, score_clip
+from echozoo.evaluation.metrics.camus_metric import CAMUSMetric, flag_films, merge_clips, score_clip
 from echozoo.registry import METRICS
 from echozoo.structures import EchoDataSample
 
@@ -233,6 +233,41 @@ def test_files_hold_every_case_and_what_the_numbers_mean(tmp_path: Path) -> None
     assert overall["estimates"]["dice"]["mean"] == pytest.approx(metrics["camus/lv/dice"])
     groups = {(s["instant"], s["view"]) for s in content["summaries"]}
     assert groups == {(i, v) for i in ("all", "ED", "ES") for v in ("all", "2CH", "4CH")}
+
+
+def test_implausible_predictions_are_flagged_by_structure(tmp_path: Path) -> None:
+    sample = sample_of(frames=(0, 1, 2))
+    sample.pred_masks[:] = sample.pred_masks[:1]
+    sample.pred_masks[0, 2, 0, 0] = True  # a speck beside the atrium
+    sample.pred_masks[1, 2] = False
+    evaluate([sample, sample_of(1)], out_dir=str(tmp_path), n_resamples=10)
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = {
+            (row["frame"], row["structure"]): row
+            for row in csv.DictReader(file)
+            if row["view"] == "2CH"
+        }
+    found = {key: row["flags"] for key, row in rows.items() if row["flags"]}
+    assert found == {("0", "la"): "la:components", ("1", "la"): "la:empty"}
+    assert rows["0", "la"]["predicted_px"] == str(10 * 20 + 1)
+    definitions = json.loads((tmp_path / "results.json").read_text())["definitions"]
+    assert "in several pieces" in definitions["flags"]
+
+
+def test_flags_see_the_whole_film_not_the_clip() -> None:
+    clips = [sample_of(frames=frames) for frames in ((0, 1), (2, 3))]
+    for clip in clips:
+        clip.pred_masks[:] = clips[0].pred_masks[:1]
+    clips[1].pred_masks[0, 0, 20:] = False  # the cavity shrinks in frame 2
+    clips[1].pred_labels = torch.zeros(2, *SIZE, dtype=torch.uint8)
+    for k in range(3):
+        clips[1].pred_labels[clips[1].pred_masks[:, k]] = k + 1
+    rows = merge_clips(score_clip(clip.to_dict(), False, flagged=True) for clip in clips)
+    flag_films(rows)
+    jumps = [
+        (r["frame"], r["structure"]) for r in rows if f"{r['structure']}:area_jump" in r["flags"]
+    ]
+    assert jumps == [(1, "lv"), (2, "lv")]
 
 
 def test_real_masks_against_their_dilated_copies(shared: Path, tmp_path: Path) -> None:
