@@ -1,0 +1,150 @@
+"""The page that goes with published weights: what they are, and what they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from echozoo.datasets.anatomy import choose_structures
+from echozoo.evaluation.functional.aggregate import ALL
+from echozoo.export.networks import sees_clips
+from echozoo.export.trained import TrainedModel
+from echozoo.export.weights_file import file_sha256
+
+_DECIMALS = 3
+_USE = (
+    "Research. **Not for diagnosis**, nor for any decision about a patient. Not a medical device."
+)
+_SHOWN = ("dice", "iou", "hd_mm", "hd95_mm", "assd_mm")
+
+
+def model_card(
+    trained: TrainedModel, weights: Path, metadata: Mapping[str, str], results: Mapping[str, Any]
+) -> str:
+    """Write the card of a published model.
+
+    Args:
+        trained: The model.
+        weights: Its safetensors file.
+        metadata: The texts in that file.
+        results: What ``results.json`` holds; empty where the model was not tested.
+
+    Returns:
+        Markdown.
+    """
+    sections = {
+        "Intended use": _USE,
+        "Use": _commands(trained.name, weights.name),
+        "Input and output": _format(trained),
+        "Parameters": _parameters(trained),
+        "Training": _training(trained, metadata["training_data"]),
+        "Metrics": _metrics(trained.name, weights.name, results),
+        "Limits": _limits(metadata["training_data"]),
+        "Licence": f"Weights: {metadata['licence']}.\n\nThe code of echozoo: Apache-2.0.",
+        "Verify": _verification(weights, metadata),
+    }
+    head = (
+        f"# {trained.name}\n\nSegments {_structures(trained)} in echocardiograms. Published with "
+        f"echozoo {metadata['echozoo_version']} on {metadata['date'][:10]}."
+    )
+    return (
+        "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
+    )
+
+
+def _commands(name: str, weights: str) -> str:
+    return (
+        f"```bash\npython tools/test.py {name}.py {weights} --data-root CAMUS\n"
+        f"python tools/export_onnx.py {name}.py {weights} -o onnx/\n```\n\n"
+        "The config is a Python file and runs as such: read it before you use one that you do not "
+        "trust. Reading the weights runs nothing."
+    )
+
+
+def _structures(trained: TrainedModel) -> str:
+    return ", ".join(part.full_name for part in choose_structures(trained.structures))
+
+
+def _format(trained: TrainedModel) -> str:
+    height, width = trained.input_size
+    scaling = trained.model.data_preprocessor
+    mean, std = (", ".join(f"{v:g}" for v in t.flatten()) for t in (scaling.mean, scaling.std))
+    aspect = (
+        "its longer side fitted, zeros at the bottom or right"
+        if trained.keep_aspect
+        else "stretched to that size"
+    )
+    frames = "frames of one clip together, in order" if sees_clips(trained.model) else "any frames"
+    head = getattr(trained.model, "prompt_head", None)
+    kinds = ", ".join(getattr(head, "prompts", ()))
+    prompts = f"{kinds}, (x, y) in pixels of the input" if kinds else "none"
+    return (
+        f"- images: grey, {height} x {width} pixels, {aspect}; (value - {mean}) / {std} of grey "
+        f"values 0..255\n- frames: {frames}\n- prompts: {prompts}\n"
+        f"- output: a mask each of {' '.join(trained.structures)}"
+    )
+
+
+def _parameters(trained: TrainedModel) -> str:
+    sizes = [(p.numel(), p.requires_grad) for p in trained.model.parameters()]
+    total, trainable = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
+    return f"{total:,}, of which {trainable:,} were trained."
+
+
+def _training(trained: TrainedModel, data: str) -> str:
+    start = trained.cfg.model.get("pretrained")
+    path = start.get("path") if isinstance(start, Mapping) else start
+    return (
+        f"- data: {data}\n- started from: {Path(path).name if path else 'random weights'}\n"
+        f"- checkpoint: {trained.checkpoint.name}"
+    )
+
+
+def _metrics(name: str, weights: str, results: Mapping[str, Any]) -> str:
+    if not results:
+        return "Not measured."
+    overall = [s for s in results["summaries"] if s["instant"] == s["view"] == ALL]
+    metrics = [metric for metric in _SHOWN if metric in overall[0]["estimates"]]
+    rows = [
+        "| structure | images | patients | " + " | ".join(metrics) + " |",
+        "|---|--:|--:|" + "--:|" * len(metrics),
+    ]
+    for summary in overall:
+        cells = [_cell(summary["estimates"][metric]) for metric in metrics]
+        counts = (summary["num_images"], summary["num_patients"])
+        rows.append(f"| {' | '.join(map(str, (summary['structure'], *counts, *cells)))} |")
+    definitions = results.get("definitions", {})
+    meaning = [f"- {metric}: {definitions[metric]}" for metric in metrics if metric in definitions]
+    command = f"python tools/test.py {name}.py {weights} --data-root CAMUS"
+    note = (
+        f"Measured on {str(results.get('date'))[:10]} by\n`{command}`;\nmeans over images with "
+        "95 % bootstrap intervals over patients. Empty predictions and absent structures are in no "
+        "mean; they are counted in the metadata of the weights, with every instant and view."
+    )
+    return "\n".join([*rows, "", *meaning, "", note])
+
+
+def _cell(estimate: Mapping[str, float | None]) -> str:
+    mean, low, high = (estimate.get(key) for key in ("mean", "low", "high"))
+    if mean is None:
+        return "-"
+    interval = "" if low is None else f" ({low:.{_DECIMALS}f}-{high:.{_DECIMALS}f})"
+    return f"{mean:.{_DECIMALS}f}{interval}"
+
+
+def _limits(data: str) -> str:
+    return (
+        f"- Trained on {data.partition(';')[0]}: other scanners, views, ages and diseases were not "
+        "looked at.\n- Metrics with prompts are those of prompts made from the reference masks.\n"
+        "- A mask may come out of an image that shows no heart."
+    )
+
+
+def _verification(weights: Path, metadata: Mapping[str, str]) -> str:
+    return (
+        f"`python tools/publish.py --verify {weights.name}`\n\n"
+        f"- SHA-256 of the file: `{file_sha256(weights)}`\n"
+        f"- SHA-256 of the weights: `{metadata['weights_sha256']}` "
+        "(defined at the head of `echozoo/export/weights_file.py`)"
+    )

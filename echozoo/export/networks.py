@@ -1,0 +1,206 @@
+"""Models cut into the networks that an ONNX file holds: grey frames in, masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from echozoo.errors import ConfigError
+from echozoo.models.data_preprocessor import EchoDataPreprocessor
+from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.segmentors.clip_encoder_decoder import ClipEncoderDecoder
+from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.registry import TEMPORAL_MODULES
+
+
+def takes_prompts(model: BaseModel) -> bool:
+    """Whether a model is of the SAM family with a head that wants points."""
+    return isinstance(model, PromptableSegmentor) and isinstance(
+        model.prompt_head, ManualPromptHead
+    )
+
+
+def sees_clips(model: BaseModel) -> bool:
+    """Whether the frames of a clip exchange features, so that their order and number matter."""
+    TEMPORAL_MODULES.import_from_location()
+    kinds = tuple(TEMPORAL_MODULES.module_dict.values())
+    return any(isinstance(module, kinds) for module in model.modules())
+
+
+class Scaling(nn.Module):
+    """The model's own scaling of grey values.
+
+    Args:
+        model: Has an `EchoDataPreprocessor`.
+
+    Raises:
+        ConfigError: The model scales its images in some other way.
+    """
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        preprocessor = model.data_preprocessor
+        if type(preprocessor) is not EchoDataPreprocessor:
+            raise ConfigError(
+                f"found the data preprocessor {type(preprocessor).__name__}, wanted "
+                "EchoDataPreprocessor: the scaling of another one is not known to the export"
+            )
+        self.register_buffer("mean", preprocessor.mean)
+        self.register_buffer("std", preprocessor.std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale grey values in [0, 255], (N, 1, H, W), to (N, C, H, W)."""
+        return (images - self.mean) / self.std
+
+
+class Encoder(nn.Module):
+    """The costly half of a promptable model: grey frames to an embedding.
+
+    Args:
+        model: A `PromptableSegmentor`.
+    """
+
+    def __init__(self, model: PromptableSegmentor) -> None:
+        super().__init__()
+        self.scaling = Scaling(model)
+        self.backbone = model.backbone
+        self.neck = model.neck or nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed the N frames of one clip; frames on their own where the model is not temporal.
+
+        Args:
+            images: (N, 1, H, W), grey values in [0, 255].
+
+        Returns:
+            Embedding (N, E, h, w).
+        """
+        scaled = self.scaling(images)
+        return self.neck(self.backbone(scaled, num_frames=images.shape[0]))
+
+
+class PointEmbedding(nn.Module):
+    """SAM's embedding of points, and of boxes as two points, without assignments by mask.
+
+    segment_anything writes into the places where a label has some value, which traces badly, and
+    takes boxes apart from points. Here every kind of label is a choice between two tensors. The
+    numbers are those of `ManualPromptHead`.
+
+    Args:
+        encoder: segment_anything's prompt encoder.
+        input_size: (H, W) that the points lie in.
+    """
+
+    def __init__(self, encoder: nn.Module, input_size: Sequence[int]) -> None:
+        super().__init__()
+        self.pe_layer = encoder.pe_layer
+        # Of the labels -1 (no point), 0 and 1 (background, foreground), 2 and 3 (a box's corners).
+        kinds = [encoder.not_a_point_embed, *encoder.point_embeddings]
+        self.kinds = nn.Parameter(torch.cat([kind.weight.detach() for kind in kinds]))
+        height, width = input_size
+        self.register_buffer("size", torch.tensor([float(width), float(height)]))
+
+    def forward(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Embed points.
+
+        Args:
+            points: (N, K, P, 2), (x, y) in pixels of the network's input.
+            labels: (N, K, P), 1 foreground, 0 background, -1 padding, 2 and 3 the upper left and
+                the lower right corner of a box.
+
+        Returns:
+            Sparse prompts (N, K, n, C). n is P where there is a box, and P + 1 where there is
+            none: SAM then wants one point of padding, and gets it here.
+        """
+        points = torch.cat([points + 0.5, torch.zeros_like(points[:, :, :1])], 2)
+        labels = torch.cat([labels, torch.full_like(labels[:, :, :1], -1)], 2)
+        boxes = (labels > 1).any().to(torch.int64).item()
+        kept = labels.shape[2] - boxes
+        torch._check(kept >= 1)
+        torch._check(kept <= labels.shape[2])
+        points, labels = points[:, :, :kept], labels[:, :, :kept].unsqueeze(-1)
+        positions = self.pe_layer._pe_encoding(points / self.size)  # N, K, n, C
+        tokens = torch.where(labels == -1, 0.0, positions)
+        for label, kind in enumerate(self.kinds, start=-1):
+            tokens = tokens + torch.where(labels == label, kind, 0.0)
+        return tokens
+
+
+class Decoder(nn.Module):
+    """The cheap half of a promptable model: an embedding and points to masks.
+
+    Args:
+        model: A `PromptableSegmentor` for which `takes_prompts` holds.
+        input_size: (H, W) of the network's input.
+        grid_size: (h, w) of its embedding.
+    """
+
+    def __init__(
+        self, model: PromptableSegmentor, input_size: Sequence[int], grid_size: Sequence[int]
+    ) -> None:
+        super().__init__()
+        encoder = model.prompt_head.encoder
+        self.points = PointEmbedding(encoder, input_size)
+        self.no_mask = nn.Parameter(encoder.no_mask_embed.weight.detach().view(1, 1, -1, 1, 1))
+        # Positions depend on sizes alone: they need not be computed at every click.
+        self.register_buffer("dense_pe", model.prompt_head.dense_pe(grid_size).detach())
+        self.decoder = model.decoder
+        self.input_size = tuple(input_size)
+
+    def forward(self, embedding: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks for points.
+
+        Args:
+            embedding: (N, E, h, w).
+            points: See `PointEmbedding`.
+            labels: See `PointEmbedding`.
+
+        Returns:
+            Logits (N, K, 4h, 4w), and masks (N, K, H, W) bool on the grid of the input.
+        """
+        dense = self.no_mask.expand(*labels.shape[:2], -1, *embedding.shape[-2:])
+        logits, _ = self.decoder(embedding, self.dense_pe, self.points(points, labels), dense)
+        logits = logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
+        return logits, enlarge(logits, self.input_size) > 0
+
+
+class WholeModel(nn.Module):
+    """A model without prompts: grey frames to masks.
+
+    Args:
+        model: Gives logits without samples, of K structures or of the background and K structures.
+        input_size: (H, W) of the network's input.
+    """
+
+    def __init__(self, model: BaseModel, input_size: Sequence[int]) -> None:
+        super().__init__()
+        self.scaling = Scaling(model)
+        self.model = model
+        self.input_size = tuple(input_size)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment the N frames of one clip.
+
+        Args:
+            images: (N, 1, H, W), grey values in [0, 255].
+
+        Returns:
+            Logits as the model gives them, and masks (N, K, H, W) bool.
+        """
+        scaled = self.scaling(images)
+        if not isinstance(self.model, ClipEncoderDecoder):
+            logits = self.model(scaled.unsqueeze(0), None, mode="tensor")
+            return logits, enlarge(logits, self.input_size) > 0
+        # Not through `forward`, which counts the frames: the number would be fixed in the file.
+        logits = self.model.encode_decode(scaled, [{"img_shape": self.input_size}])
+        structures = torch.arange(1, logits.shape[1], device=logits.device)
+        return logits, logits.argmax(1, keepdim=True) == structures.view(1, -1, 1, 1)
+
+
+def enlarge(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize logits (N, K, h, w) bilinearly to (N, K, H, W)."""
+    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)

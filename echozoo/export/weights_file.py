@@ -1,0 +1,142 @@
+r"""A file of weights to pass on: safetensors, with what it is and hashes of itself inside.
+
+A safetensors file is a header of plain text and the bytes of the tensors: reading it runs no code.
+Everything beside the weights is text in the header's metadata. The config among it is there to be
+read by people; nothing in echozoo runs it.
+
+Two hashes are in the metadata, in hexadecimal:
+
+- ``weights_sha256``: SHA-256 over all tensors in the order of their names (by code point). Each
+  adds the UTF-8 bytes of ``"<name>\n<dtype>\n<shape>\n"`` (dtype as torch names it without
+  ``torch.``: "float32"; the sides of the shape in decimal with single blanks between them, nothing
+  for a scalar; three line feeds) and then its elements in row-major order, little-endian.
+- ``metadata_sha256``: SHA-256 over the UTF-8 bytes of all other metadata as JSON, names sorted, as
+  ``json.dumps(..., sort_keys=True, ensure_ascii=False, separators=(",", ":"))`` writes it.
+
+They show damage and careless changes. Who changes a file on purpose can write new hashes as well:
+against that, compare with a hash from a source that you trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models.weight_files import load_safely
+
+_HASHES = ("weights_sha256", "metadata_sha256")
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write weights with their metadata and the hashes of both.
+
+    Args:
+        path: Ends in ``.safetensors``; replaced as a whole where it exists.
+        weights: Tensors by name.
+        metadata: Texts by name.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    # safetensors refuses tensors that share memory.
+    plain = {key: value.detach().cpu().clone().contiguous() for key, value in weights.items()}
+    texts = {"format": "pt", **metadata, "weights_sha256": weights_sha256(plain)}
+    texts["metadata_sha256"] = metadata_sha256(texts)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(plain, temporary, metadata=texts)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write there ({error.strerror})") from error
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Hash weights as the head of this file defines it.
+
+    Args:
+        weights: Tensors on the CPU by name.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        sides = " ".join(map(str, value.shape))
+        digest.update(f"{key}\n{str(value.dtype).removeprefix('torch.')}\n{sides}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def metadata_sha256(metadata: Mapping[str, str]) -> str:
+    """Hash metadata, but for this hash, as the head of this file defines it."""
+    others = {key: text for key, text in metadata.items() if key != "metadata_sha256"}
+    text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Read the texts in a file of weights, checking nothing.
+
+    Args:
+        path: A ``.safetensors`` file.
+
+    Raises:
+        CheckpointError: The file is absent or damaged, or is no safetensors file.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: found {path.suffix or 'no suffix'}, wanted .safetensors")
+    load_safely(path)  # says what is wrong with a file that is absent or damaged
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def verify(path: str | Path) -> dict[str, str]:
+    """Compare a file with the hashes inside.
+
+    Args:
+        path: What `write_weights` has written.
+
+    Returns:
+        Its metadata.
+
+    Raises:
+        CheckpointError: The file is absent, damaged, without hashes, or was changed.
+    """
+    metadata = read_metadata(path)
+    absent = [name for name in _HASHES if name not in metadata]
+    if absent:
+        raise CheckpointError(
+            f"{path}: found no {absent[0]} in its metadata, wanted a file of tools/publish.py"
+        )
+    found = (weights_sha256(load_safely(path)), metadata_sha256(metadata))
+    for name, digest in zip(_HASHES, found, strict=True):
+        if digest != metadata[name]:
+            raise CheckpointError(
+                f"{path}: {name} is {digest[:12]}..., and {ascii(metadata[name][:12])}... when it "
+                "was published: the file has been changed; get it again"
+            )
+    return metadata
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hash a whole file, as ``sha256sum`` does."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,68 @@
+"""Small trained models, as a run leaves them: a folder with a config and a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from echozoo.engine.config_file import load_config
+from echozoo.export.trained import load_trained
+from echozoo.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TRA = """
+_base_ = "{configs}/samus_tra_tiny.py"
+model = dict(
+    backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=64,
+                  pos_embed_size=16, window_size=3, conv_channels=(4, 4, 8), out_channels=16),
+    prompt_head=dict(embed_dims=16, img_size=64, embedding_size=8),
+    decoder=dict(embed_dims=16, num_heads=2, mlp_dims=16, iou_head_hidden=8),
+)
+size = dict(dataset=dict(image_size=(64, 64), data_root="/private/data", cache_dir="/private/c"))
+train_dataloader = size
+val_dataloader = size
+test_dataloader = size
+work_dir = "/private/run"
+"""
+UNET = """
+_base_ = "{configs}/unet_tiny.py"
+model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
+size = dict(dataset=dict(image_size=(32, 48), structures=("lv", "myo", "la")))
+test_dataloader = size
+"""
+TEXTS = {"tra": TRA, "unet": UNET}
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory):
+    """Write a run's folder: config, and a checkpoint with optimiser and meta like mmengine's."""
+
+    def make(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        config = folder / f"my_{kind}.py"
+        config.write_text(TEXTS[kind].format(configs=CONFIGS))
+        torch.manual_seed(3)
+        model = MODELS.build({**load_config(config).model, "_scope_": "echozoo"})
+        for name, weight in model.named_parameters():
+            if name.endswith(("expand.weight", "rel_pos_h", "rel_pos_w")):
+                nn.init.normal_(weight, std=0.3)  # these start at zero and would hide mistakes
+        checkpoint = dict(
+            meta=dict(epoch=1), state_dict=model.state_dict(), optimizer=dict(state={}, lr=0.1)
+        )
+        torch.save(checkpoint, folder / "best_epoch_1.pth")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runs(make_run):
+    return {kind: make_run(kind) for kind in TEXTS}
+
+
+@pytest.fixture(scope="session")
+def trained(runs):
+    return {kind: load_trained(run / f"my_{kind}.py", run) for kind, run in runs.items()}

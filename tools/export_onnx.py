@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Write a trained model as ONNX and compare it with torch: numbers, size, speed.
+
+python tools/export_onnx.py work_dirs/samus_tra -o onnx/
+python tools/export_onnx.py configs/samus.py samus.pth -o onnx/
+
+A model with prompts becomes encoder.onnx (images to embedding) and decoder.onnx (embedding, points,
+labels to logits and masks), any other model.onnx. Needs the extra: pip install -e .[export]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from echozoo.errors import ConfigError, one_line_errors
+from echozoo.export.onnx import check_installed, export_onnx
+from echozoo.export.onnx_check import Comparison
+from echozoo.export.trained import config_of, load_trained
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a config, or a run's folder (its config, best checkpoint)")
+    parser.add_argument("checkpoint", nargs="?", help="weights; needed where a config is given")
+    parser.add_argument("-o", "--out", required=True, help="folder for the files")
+    return parser.parse_args()
+
+
+def table(compared: list[Comparison]) -> Table:
+    """Lay out how the files compare with torch."""
+    rows = Table(title="onnxruntime against torch", title_justify="left")
+    rows.add_column("file")
+    for title in ("MB", "max error", "ms a frame\ntorch", "ms a frame\nonnxruntime", "ratio"):
+        rows.add_column(title, justify="right")
+    for one in compared:
+        rows.add_row(
+            one.file_name,
+            f"{one.megabytes:.1f}",
+            f"{one.max_error:.1e}",
+            f"{one.torch_ms:.2f}",
+            f"{one.onnx_ms:.2f}",
+            f"{one.onnx_ms / one.torch_ms:.2f}",
+        )
+    return rows
+
+
+@one_line_errors
+def main() -> None:
+    """Export."""
+    args = parse_args()
+    check_installed()
+    config, checkpoint = Path(args.config), args.checkpoint
+    if config.is_dir():
+        checkpoint, config = checkpoint or config, config_of(config)
+    if checkpoint is None:
+        raise ConfigError(f"{config}: no checkpoint; give one, or a run's folder instead")
+    trained = load_trained(config, checkpoint)
+    compared = export_onnx(trained, args.out)
+    Console().print(table(compared))
+    threads = torch.get_num_threads()
+    print("error: largest difference over largest value; decoder: two structures, four points")
+    print(f"speed: this CPU, {threads} thread(s)")
+    print(f"weights of {trained.checkpoint}, written to {Path(args.out)}/")
+
+
+if __name__ == "__main__":
+    main()

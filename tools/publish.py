@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Publish a trained model: safe weights with their story inside, config, model card.
+
+python tools/publish.py work_dirs/samus_tra -o published/samus_tra
+python tools/publish.py best.pth --config configs/samus_tra.py -o published/samus_tra
+python tools/publish.py --verify published/samus_tra/samus_tra-0123abcd.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from echozoo.errors import one_line_errors
+from echozoo.export.publish import publish
+from echozoo.export.trained import config_of, load_trained
+from echozoo.export.weights_file import file_sha256, verify
+
+SHOWN = ("name", "echozoo_version", "date", "training_data", "licence", "weights_sha256")
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", help="a run's folder (its best checkpoint) or a file")
+    parser.add_argument("--config", help="the model's config (default: the run's own)")
+    parser.add_argument("-o", "--out", help="folder for the files")
+    parser.add_argument("--results", help="results.json of its test (default: the run's own)")
+    parser.add_argument("--training-data", help="what it was trained on, where that is not known")
+    parser.add_argument("--licence", help="of the weights, where that is not known")
+    parser.add_argument("--verify", metavar="FILE", help="only check a published file")
+    args = parser.parse_args()
+    if not args.verify and not (args.run and args.out):
+        parser.error("give a run and -o FOLDER, or --verify FILE")
+    return args
+
+
+def show_verified(path: str) -> None:
+    """Check a file and print what it says of itself."""
+    metadata = verify(path)
+    print(f"{path}: unchanged since it was published")
+    for key in SHOWN:
+        text = metadata.get(key, "")[:200]
+        # The file's author chose these letters: none of them may steer the terminal.
+        print(f"{key}: {''.join(c if c.isprintable() else '?' for c in text)}")
+    print(f"sha256 of the file: {file_sha256(path)}")
+
+
+@one_line_errors
+def main() -> None:
+    """Publish or verify."""
+    args = parse_args()
+    if args.verify:
+        return show_verified(args.verify)
+    run = Path(args.run)
+    config = args.config or config_of(run if run.is_dir() else run.parent)
+    trained = load_trained(config, run)
+    done = publish(trained, args.out, args.results, args.training_data, args.licence)
+    for note in done.notes:
+        print(note)
+    print(f"weights of {trained.checkpoint}: {done.weights.stat().st_size / 1e6:.1f} MB")
+    for file in (done.weights, done.config, done.card):
+        print(file)
+    return None
+
+
+if __name__ == "__main__":
+    main()
