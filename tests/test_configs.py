@@ -32,6 +32,18 @@ SMALL_SAMUS = SMALL_SAM | {
     "model.prompt_head.embedding_size": 8,
 }
 SMALL = {
+    "lite_medsam": {
+        "model.prompt_head.img_size": 64,
+        "model.prompt_head.embedding_size": 16,
+        "model.prompt_head.embed_dims": 32,
+        "model.decoder.embed_dims": 32,
+        "model.decoder.mlp_dims": 32,
+        "model.decoder.iou_head_hidden": 32,
+        "model.backbone.embed_dims": (8, 8, 16, 16),
+        "model.backbone.depths": (1, 1, 1, 1),
+        "model.backbone.num_heads": (1, 1, 2, 2),
+        "model.backbone.out_channels": 32,
+    },
     "sam": SMALL_SAM | {"model.prompt_head.embedding_size": 4},
     "samus": SMALL_SAMUS,
     "samus_tra": SMALL_SAMUS,

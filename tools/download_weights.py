@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Download the official weights of SAM, and check that they are what their authors published.
+"""Get published weights of the SAM family, and check that they are what their authors published.
 
     python tools/download_weights.py --list
     python tools/download_weights.py sam_vit_b
+    python tools/download_weights.py lite_medsam
 
-A download that was cut goes on where it stopped when the command is given again.
+A download that was cut goes on where it stopped when the command is given again. The weights of
+LiteMedSAM come inside a Python package; nothing of it is imported, its file is copied.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +27,7 @@ from rich.progress import TransferSpeedColumn as SpeedColumn
 from rich.table import Table
 
 from echozoo.errors import CheckpointError, one_line_errors
-from echozoo.published_files import PUBLISHED_FILES, PublishedFile
+from echozoo.published_files import PUBLISHED_FILES, PackagedFile, PublishedFile
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 60
@@ -66,6 +70,50 @@ def download(file: PublishedFile, folder: Path, progress: Progress) -> Path:
     return target
 
 
+def copy(file: PackagedFile, folder: Path) -> Path:
+    """Copy a file out of an installed package, and verify it.
+
+    Args:
+        file: What to copy.
+        folder: Where to put it; made where absent.
+
+    Returns:
+        Path of the verified file.
+
+    Raises:
+        CheckpointError: The package is not installed or has no such file, the disk is full, or the
+            hash is wrong.
+    """
+    target = folder / file.file_name
+    part = folder / f"{file.file_name}.part"
+    try:
+        if target.exists():
+            _verify(target, file)
+            return target
+        source = _inside(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, part)
+        _verify(part, file)
+        os.replace(part, target)
+    except OSError as error:
+        raise CheckpointError(f"{target}: the file was not copied ({error})") from error
+    return target
+
+
+def _inside(file: PackagedFile) -> Path:
+    spec = find_spec(file.package)
+    if spec is None:
+        raise CheckpointError(
+            f"{file.file_name}: the package {file.package} is not installed: {_again(file)}"
+        )
+    source = Path(spec.submodule_search_locations[0], file.inside)
+    if not source.is_file():
+        raise CheckpointError(
+            f"{source}: no such file, the package is of another version: {_again(file)}"
+        )
+    return source
+
+
 def _fetch(file: PublishedFile, part: Path, progress: Progress, task: int) -> None:
     with _open(file, part) as response:
         resumed = response.status == 206  # Partial Content; 200 is the whole file from its start
@@ -99,7 +147,7 @@ def _open(file: PublishedFile, part: Path) -> HTTPResponse:
     return response
 
 
-def _verify(path: Path, file: PublishedFile) -> None:
+def _verify(path: Path, file: PublishedFile | PackagedFile) -> None:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -108,12 +156,18 @@ def _verify(path: Path, file: PublishedFile) -> None:
         return
     if path.suffix == ".part":
         path.unlink()
-        advice = "it was deleted: give the command again"
+        advice = f"it was deleted: {_again(file)}"
     else:
         advice = "it is another file, or damaged: move it away and give the command again"
     raise CheckpointError(
         f"{path}: its SHA-256 is {digest.hexdigest()}, wanted {file.sha256}: {advice}"
     )
+
+
+def _again(file: PublishedFile | PackagedFile) -> str:
+    if isinstance(file, PackagedFile):
+        return f"pip install --no-deps -r {file.requirements}, and give the command again"
+    return "give the command again"
 
 
 def _print_files() -> None:
@@ -125,21 +179,25 @@ def _print_files() -> None:
 
 @one_line_errors
 def main() -> int | None:
-    """Download what the command line names."""
+    """Get what the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to download")
+    parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to get")
     parser.add_argument("--dir", type=Path, default=Path("checkpoints"), help="where to put it")
-    parser.add_argument("--list", action="store_true", help="show what can be downloaded")
+    parser.add_argument("--list", action="store_true", help="show what there is")
     args = parser.parse_args()
     if args.list:
         return _print_files()
     if args.name is None:
-        parser.error("name what to download, or ask for --list")
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), SpeedColumn())
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        path = download(PUBLISHED_FILES[args.name], args.dir, progress)
+        parser.error("name what to get, or ask for --list")
+    file = PUBLISHED_FILES[args.name]
+    if isinstance(file, PackagedFile):
+        path = copy(file, args.dir)
+    else:
+        columns = ("{task.description}", BarColumn(), DownloadColumn(), SpeedColumn())
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            path = download(file, args.dir, progress)
     print(f"{path}: SHA-256 is right")
     return None
 

@@ -1,4 +1,4 @@
-"""Weights to start from: published SAM and SAMUS files, parts of them, and this project's own."""
+"""Weights to start from: published files of the SAM family, parts of them, and one's own."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ def load_published(
 ) -> LoadReport:
     """Load published weights into a segmentor, or this project's own.
 
-    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone) and of SAMUS are
-    taken under their own key names. Position tables are resized to the model's. What a file of
-    that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal modules where
-    SAMUS starts a model of films) stays as it is; anything else that does not match is an error.
+    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone), of LiteMedSAM and of
+    SAMUS are taken under their own key names. Position tables are resized to the model's. What a
+    file of that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal modules
+    where SAMUS starts a model of films) stays as it is; anything else that does not match is an
+    error.
 
     Args:
         model: Has the parts ``backbone``, ``prompt_head`` and ``decoder``, as `PromptableSegmentor`

