@@ -1,5 +1,6 @@
 """From films to masks: what other programs use."""
 
 from echozoo.apis.films import EchoFilm, open_film
+from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.model import LoadedModel, load_model
 from echozoo.apis.session import ClickSession

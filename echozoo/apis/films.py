@@ -81,7 +81,13 @@ class EchoFilm:
                 f"{self.name}: frames {start} to {stop - 1} wanted, it has 0 to"
                 f" {self.num_frames - 1}"
             )
+        if self._source is None:
+            raise DataError(f"{self.name}: this film was closed; open it again")
         return self._source.read(start, stop)
+
+    def close(self) -> None:
+        """Let go of the file and of what was unpacked from it; what is known of it stays."""
+        self._source = None
 
 
 def open_film(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ class LoadedModel:
         """
         inputs, meta = self.prepare(frames, spacing)
         with self._autocast():
-            features = self.model.encode(self._scaled(inputs)[0], num_frames=len(frames))
+            features = self.model.encode(self._scaled(inputs, meta)[0], num_frames=len(frames))
         return Embedding(features, meta)
 
     @torch.inference_mode()
@@ -171,24 +172,31 @@ class LoadedModel:
 
     @torch.inference_mode()
     def predict(
-        self, frames: np.ndarray, spacing: tuple[float, float] | None = None
+        self,
+        frames: np.ndarray,
+        spacing: tuple[float, float] | None = None,
+        places: Sequence[int] | None = None,
     ) -> EchoDataSample:
         """Run a model that needs no prompts on the frames of one clip.
 
         Args:
             frames: (n, H0, W0) uint8.
             spacing: (dy, dx) mm, as for `prepare`.
+            places: The n places of the frames in the film, for smoothing over time; 0, 1, …
+                where None.
 
         Returns:
             A sample with ``pred_masks`` (n, K, H0, W0) bool and ``pred_labels`` (n, H0, W0)
             uint8, labels counted in the order of `structures`.
         """
         inputs, meta = self.prepare(frames, spacing)
+        meta.set_metainfo({"frames": tuple(range(len(frames)) if places is None else places)})
         with self._autocast():
-            return self.model(self._scaled(inputs), [meta], mode="predict")[0]
+            return self.model(self._scaled(inputs, meta), [meta], mode="predict")[0]
 
-    def _scaled(self, inputs: Tensor) -> Tensor:
-        return self.model.data_preprocessor({"inputs": list(inputs)})["inputs"]
+    def _scaled(self, inputs: Tensor, meta: EchoDataSample) -> Tensor:
+        data = {"inputs": list(inputs), "data_samples": [meta]}
+        return self.model.data_preprocessor(data)["inputs"]
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         if self.amp is None:

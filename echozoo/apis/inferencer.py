@@ -1,0 +1,372 @@
+"""`EchoInferencer`: films in, masks, numbers and pictures out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import echozoo
+from echozoo.apis import predicting, writers
+from echozoo.apis.films import EchoFilm, film_name, is_film_file, open_film
+from echozoo.apis.measuring import Measures, Measuring, biplane
+from echozoo.apis.model import LoadedModel, load_model
+from echozoo.apis.prompt_files import FORM, prompts_of_film, read_prompts
+from echozoo.datasets.io import LabelWriter
+from echozoo.errors import ConfigError, DataError, EchoZooError
+from echozoo.postprocessing import Postprocessing
+
+Source = str | Path | np.ndarray
+_REFERENCE = ("_gt", "_seg", "_label", "_labels")
+_RESULT = "summary.json"
+
+
+@dataclass
+class FilmResult:
+    """What became of one film.
+
+    Attributes:
+        film: The film.
+        measures: Areas, volumes, ED and ES, what is implausible.
+        labels: ``labels.read(start, stop)`` gives label maps (n, H, W) uint8 with CAMUS's labels,
+            all of them without arguments; None where they were written to files, the film being
+            closed then too: a folder may hold thousands.
+        summary: What ``summary.json`` holds.
+        folder: Where its files are, None where none were wanted.
+    """
+
+    film: EchoFilm
+    measures: Measures
+    labels: predicting.LabelStore | None
+    summary: dict
+    folder: Path | None = None
+
+
+@dataclass
+class Inference:
+    """What became of all films.
+
+    Attributes:
+        results: Of each film that worked.
+        failures: Name and reason, one line each, of those that did not.
+        studies: Summaries of patients with both views, by their files.
+        skipped: Files of a folder that are references or no films.
+    """
+
+    results: list[FilmResult] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    studies: dict[Path, dict] = field(default_factory=dict)
+    skipped: int = 0
+
+
+class EchoInferencer:
+    """Segments films with a trained model.
+
+    Memory does not grow with a film's length: frames are read, labelled and written
+    ``batch_size`` at a time; label maps wait in a nameless temporary file. A model with temporal
+    modules sees clips of the length that it was trained on, whatever ``batch_size`` is.
+
+    Args:
+        config: A config, or a run's work folder.
+        checkpoint: Weights; None takes those of the work folder, or the ones that the config
+            names.
+        device: "cpu", "cuda", …; None takes a GPU where there is one.
+        batch_size: Frames of a pass.
+        int8: Quantise linear layers (CPU).
+        amp: Mixed precision: "bf16" or "fp16".
+        compile: Compile with torch.compile.
+        postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
+        prompts: For models that need prompts: a dict or a JSON file with clicks and boxes on one
+            frame (of each film), carried through the film; a label map as previous mask; or
+            "automatic" with ``coarse``. "auto" where the model needs none.
+        coarse: A work folder, or config and checkpoint, of a model without prompts, whose masks
+            prompt this one.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ConfigError: Options that do not go together.
+        CheckpointError: No weights, or those of another model.
+    """
+
+    def __init__(
+        self,
+        config: str | Path,
+        checkpoint: str | Path | None = None,
+        device: str | None = None,
+        batch_size: int = 8,
+        int8: bool = False,
+        amp: str | bool | None = None,
+        compile: bool = False,
+        postprocess: Sequence[dict] | None = None,
+        prompts: str | Path | Mapping = "auto",
+        coarse: str | Path | Sequence[str | Path] | None = None,
+        progress: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: wanted 1 or more")
+        self.loaded = load_model(config, checkpoint, device, int8, amp, compile)
+        if postprocess is not None:
+            self.loaded.model.postprocessing = Postprocessing(postprocess)
+        self.batch_size, self.progress = batch_size, progress
+        self.coarse = self._load_coarse(coarse, device, amp) if coarse is not None else None
+        self.prompts = self._check_prompts(prompts)
+        self._digest: str | None = None
+
+    def __call__(
+        self,
+        source: Source | Sequence[Source],
+        out: str | Path | None = None,
+        spacing: tuple[float, float] | None = None,
+        frame_time_ms: float | None = None,
+        mp4: bool = False,
+    ) -> Inference:
+        """Segment a film, a folder of films, an array, or a list of these.
+
+        Folders are searched to all depths; files that are references (``_gt``) or no films are
+        left out. A film that fails does not stop the others.
+
+        Args:
+            source: What to segment.
+            out: Folder for results, ``OUT/<film>/`` each, under the folders that they come from;
+                None writes nothing.
+            spacing: (dy, dx) mm of all films, in place of what their files say.
+            frame_time_ms: Time from one frame to the next, likewise.
+            mp4: Write the overlay as MP4 too.
+
+        Raises:
+            EchoZooError: The only film there is fails, or there is none.
+        """
+        out = None if out is None else Path(out).expanduser()
+        jobs, skipped = _jobs(source, out)
+        done = Inference(skipped=skipped)
+        places = _unique_names(jobs)
+        several = len(jobs) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
+        with self._bar() as bar:
+            whole = bar.add_task("films", total=len(jobs), visible=len(jobs) > 1)
+            for (one, _), place in zip(jobs, places, strict=True):
+                folder = None if out is None else out / place
+                try:
+                    film = open_film(one, spacing, frame_time_ms)
+                    done.results.append(self._film(film, folder, mp4, bar))
+                except (EchoZooError, OSError, RuntimeError, MemoryError) as error:
+                    if not several:
+                        raise
+                    done.failures.append((str(place), _one_line(error)))
+                bar.advance(whole)
+        films = [(r.folder.parent, r.film.name, r.measures) for r in done.results if r.folder]
+        done.studies = biplane(films)
+        for path, study in done.studies.items():
+            writers.write_json(path, study)
+        return done
+
+    def _film(self, film: EchoFilm, folder: Path | None, mp4: bool, bar: Progress) -> FilmResult:
+        store = predicting.LabelStore((film.num_frames, *film.size))
+        task = bar.add_task(film.name, total=film.num_frames)
+        try:
+            for frame, labels in self._labelled(film):
+                store.put(frame, labels)
+                bar.advance(task)
+        finally:
+            bar.remove_task(task)
+        measuring = Measuring(film, self._structures(film))
+        for start, stop in writers.chunks(film.num_frames, self.batch_size):
+            measuring.add(store.read(start, stop))
+        measures = measuring.result()
+        summary = self._summary(film, measures)
+        if folder is not None:
+            self._write(writers.make_folder(folder), film, store, measures, mp4)
+            writers.write_json(folder / _RESULT, summary)
+            film.close()
+        return FilmResult(film, measures, None if folder else store, summary, folder)
+
+    def _labelled(self, film: EchoFilm) -> predicting.Labelled:
+        loaded = self.loaded
+        if not loaded.promptable:
+            return predicting.label_without_prompts(loaded, film, self.batch_size)
+        if self.prompts is None:
+            return predicting.label_automatically(loaded, self.coarse, film, self.batch_size)
+        prompts = prompts_of_film(*self.prompts, loaded, film)
+        return predicting.label_with_prompts(loaded, film, prompts, self.batch_size)
+
+    def _structures(self, film: EchoFilm) -> tuple[str, ...]:
+        if self.loaded.promptable and self.prompts is not None:
+            prompted = prompts_of_film(*self.prompts, self.loaded, film).structures
+            return tuple(name for name in self.loaded.structures if name in prompted)
+        return self.loaded.structures
+
+    def _write(
+        self,
+        folder: Path,
+        film: EchoFilm,
+        store: predicting.LabelStore,
+        measures: Measures,
+        mp4: bool,
+    ) -> None:
+        pictures = writers.OverlayWriter(folder, film, measures, mp4)
+        with LabelWriter(folder / "labels.nii.gz", store.shape, film.geometry) as labels:
+            for start, stop in writers.chunks(film.num_frames, self.batch_size):
+                maps = store.read(start, stop)
+                labels.append(maps)
+                pictures.append(film.frames(start, stop), maps)
+        pictures.close()
+        writers.write_label_description(folder / "labels.txt", measures.structures)
+        writers.write_frames(folder / "frames.csv", film, measures)
+        if film.num_frames > 1:
+            writers.write_curves(folder / "curves.png", film, measures)
+
+    def _summary(self, film: EchoFilm, measures: Measures) -> dict:
+        phases = {"ED": measures.ed, "ES": measures.es}
+        ef = measures.ef
+        return {
+            "file": str(film.path) if film.path else film.name,
+            "model": Path(self.loaded.cfg.filename or "").name,
+            "checkpoint": str(self.loaded.checkpoint) if self.loaded.checkpoint else None,
+            "checkpoint_sha256": self._checkpoint_digest(),
+            "echozoo": echozoo.__version__,
+            "structures": measures.structures,
+            "frames": film.num_frames,
+            "size": film.size,
+            "spacing_mm": film.spacing,
+            "frame_time_ms": film.frame_time_ms,
+            "view": measures.view,
+            "ed_frame": measures.ed,
+            "es_frame": measures.es,
+            f"areas_{measures.unit}": _phase_areas(measures, phases),
+            "method": ef.method if ef else None,
+            "edv_ml": ef.edv_ml if ef else None,
+            "esv_ml": ef.esv_ml if ef else None,
+            "ef_percent": ef.ef_percent if ef else None,
+            "flagged_frames": [i for i, flags in enumerate(measures.flags) if flags],
+            "notes": [*film.notes, *measures.notes],
+        }
+
+    def _checkpoint_digest(self) -> str | None:
+        if self._digest is None and self.loaded.checkpoint:
+            with self.loaded.checkpoint.open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digest
+
+    def _check_prompts(self, prompts: str | Path | Mapping) -> tuple[Mapping, Path] | None:
+        """The prompts that were given; None where the model or another one makes them."""
+        given = isinstance(prompts, Mapping) or str(prompts) not in ("auto", "automatic")
+        name = type(self.loaded.model).__name__
+        if not self.loaded.promptable:
+            if given or self.coarse:
+                raise ConfigError(f"{name} needs no prompts: leave them out")
+            return None
+        if given and self.coarse:
+            raise ConfigError("prompts and a coarse model: give one of the two")
+        if given:
+            return read_prompts(prompts)
+        if self.coarse is None:
+            raise ConfigError(
+                f"{Path(self.loaded.cfg.filename or name).name} needs prompts"
+                f" ({' or '.join(self.loaded.accepts)}): give clicks or boxes ({FORM}), a label"
+                " map, or a coarse model to make them"
+            )
+        return None
+
+    def _load_coarse(
+        self, coarse: str | Path | Sequence, device: str | None, amp: str | bool | None
+    ) -> LoadedModel:
+        parts = [coarse] if isinstance(coarse, (str, Path)) else list(coarse)
+        loaded = load_model(*parts, device=device, amp=amp)
+        if loaded.promptable:
+            raise ConfigError(f"coarse model {parts[0]}: it needs prompts itself; give a U-Net")
+        if not set(loaded.structures) & set(self.loaded.structures):
+            raise ConfigError(f"coarse model {parts[0]}: it knows none of the structures wanted")
+        return loaded
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not self.progress,
+        )
+
+
+def _phase_areas(measures: Measures, phases: dict[str, int | None]) -> dict:
+    if len(measures.areas) == 1:
+        return dict(zip(measures.structures, measures.areas[0], strict=True))
+    return {
+        name: dict(zip(measures.structures, measures.areas[frame], strict=True))
+        for name, frame in phases.items()
+        if frame is not None
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, EchoZooError) else f"{type(error).__name__}: {text}"
+
+
+def _jobs(
+    source: Source | Sequence[Source], out: Path | None
+) -> tuple[list[tuple[Source, Path]], int]:
+    """Films, each with the place of its results below OUT; and how many files are none."""
+    sources = [source] if isinstance(source, (str, Path, np.ndarray)) else list(source)
+    jobs: list[tuple[Source, Path]] = []
+    skipped = 0
+    for one in sources:
+        if isinstance(one, np.ndarray):
+            jobs.append((one, Path("array")))
+            continue
+        path = Path(one).expanduser()
+        if not path.is_dir():
+            jobs.append((path, Path(film_name(path))))
+            continue
+        found, others = _films_below(path, out)
+        jobs += [(file, file.parent.relative_to(path) / film_name(file)) for file in found]
+        skipped += others
+    if not jobs:
+        what = "nothing given" if not sources else f"{sources[0]}: no films in this folder"
+        raise DataError(f"{what}; wanted NIfTI, .mhd, DICOM, AVI, MP4, PNG or JPEG")
+    return jobs, skipped
+
+
+def _films_below(folder: Path, out: Path | None) -> tuple[list[Path], int]:
+    films, others = [], 0
+    results = None if out is None else out.resolve()
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        if (here.resolve() == results) or _RESULT in files:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = here / name
+            stem = film_name(path).lower()
+            if not name.startswith(".") and is_film_file(path) and not stem.endswith(_REFERENCE):
+                films.append(path)
+            else:
+                others += 1
+    return films, others
+
+
+def _unique_names(jobs: Iterable[tuple[Source, Path]]) -> list[Path]:
+    """Places of results; films that differ in their suffix only keep it, others are numbered."""
+    jobs = list(jobs)
+    counts: dict[Path, int] = {}
+    for _, place in jobs:
+        counts[place] = counts.get(place, 0) + 1
+    taken: set[Path] = set()
+    places = []
+    for source, place in jobs:
+        if counts[place] > 1 and isinstance(source, Path):
+            place = place.with_name(source.name)
+        name, number = place, 2
+        while name in taken:
+            name, number = place.with_name(f"{place.name}_{number}"), number + 1
+        taken.add(name)
+        places.append(name)
+    return places

@@ -1,0 +1,140 @@
+"""Prompts that come as a dict, a JSON file or a label map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echozoo.apis.films import EchoFilm
+from echozoo.apis.model import LoadedModel
+from echozoo.apis.prompts import (
+    StructurePrompt,
+    check_frame,
+    check_prompt,
+    make_prompt,
+    masks_of,
+    prompts_from_masks,
+)
+from echozoo.datasets.anatomy import STRUCTURES
+from echozoo.datasets.io import IMAGE_SUFFIXES, read_volume
+from echozoo.errors import ConfigError
+
+FORM = '{"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}'
+_KEYS = ("point", "points", "labels", "box")
+
+
+@dataclass(frozen=True)
+class FilmPrompts:
+    """What is prompted in one frame of a film.
+
+    Attributes:
+        frame: From 0.
+        structures: A prompt by structure.
+    """
+
+    frame: int
+    structures: dict[str, StructurePrompt]
+
+
+def read_prompts(source: Mapping | str | Path) -> tuple[Mapping, Path]:
+    """Read prompts: a dict, a JSON file, or a label map for the first frame.
+
+    Args:
+        source: The prompts of one film (see `FORM`; ``"mask": FILE`` takes a label map), or of
+            several by the names of their files.
+
+    Returns:
+        The dict, and the folder that file names in it are relative to.
+
+    Raises:
+        ConfigError: The file is absent or no JSON of this form.
+    """
+    if isinstance(source, Mapping):
+        return source, Path()
+    path = Path(source).expanduser()
+    if path.name.endswith(IMAGE_SUFFIXES):
+        return {"mask": path.name}, path.parent
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: prompts cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: prompts are no JSON ({error}); wanted {FORM}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: prompts are a {type(content).__name__}, wanted {FORM}")
+    return content, path.parent
+
+
+def prompts_of_film(
+    source: Mapping, folder: Path, loaded: LoadedModel, film: EchoFilm
+) -> FilmPrompts:
+    """Choose and check the prompts of one film.
+
+    Args:
+        source: What `read_prompts` returned.
+        folder: Likewise.
+        loaded: The model.
+        film: The film.
+
+    Raises:
+        ConfigError: There are none for this film, or it or the model cannot take them.
+    """
+    entry = _entry(source, film)
+    frame = entry.get("frame", 0)
+    check_frame(film, frame)
+    structures: dict[str, StructurePrompt] = {}
+    if "mask" in entry:
+        structures |= _from_label_map(folder / str(entry["mask"]), loaded, film, frame)
+    for name, value in entry.items():
+        if name not in ("frame", "mask"):
+            structures[name] = _from_entry(name, value, film)
+    for name, prompt in structures.items():
+        check_prompt(loaded, film, frame, name, prompt)
+    if not structures:
+        raise ConfigError(f"{film.name}: no structure is prompted; wanted {FORM}")
+    return FilmPrompts(frame, structures)
+
+
+def _entry(source: Mapping, film: EchoFilm) -> Mapping:
+    if not source or set(source) & {*STRUCTURES, "frame", "mask"}:
+        return source
+    names = [film.name] if film.path is None else [str(film.path), film.path.name, film.name]
+    entry = next((source[name] for name in names if name in source), None)
+    if not isinstance(entry, Mapping):
+        raise ConfigError(
+            f"{film.name}: no prompts for this film, there are some for"
+            f" {', '.join(map(str, list(source)[:4]))}; wanted {FORM}, by the name of a file for"
+            " several films"
+        )
+    return entry
+
+
+def _from_entry(name: str, value: Any, film: EchoFilm) -> StructurePrompt:
+    if not isinstance(value, Mapping) or not value or set(value) - set(_KEYS):
+        found = list(value) if isinstance(value, Mapping) else value
+        raise ConfigError(
+            f"{film.name}: {name!r} is prompted by {found!r}, wanted {', '.join(_KEYS)}: {FORM}"
+        )
+    points = [value["point"]] if "point" in value else value.get("points", ())
+    return make_prompt(points, value.get("labels"), value.get("box"), name=f"{film.name}, {name}")
+
+
+def _from_label_map(
+    path: Path, loaded: LoadedModel, film: EchoFilm, frame: int
+) -> dict[str, StructurePrompt]:
+    labels = read_volume(path, label=True).array
+    if labels.shape[1:] != tuple(film.size) or len(labels) not in (1, film.num_frames):
+        raise ConfigError(
+            f"{path}: label map of {labels.shape} (frames, rows, columns), wanted one frame or"
+            f" {film.num_frames} of {tuple(film.size)} as {film.name} has"
+        )
+    frame_labels: np.ndarray = labels[frame if len(labels) == film.num_frames else 0]
+    prompts = prompts_from_masks(masks_of(frame_labels, loaded.structures), loaded.prompts)
+    if not prompts:
+        raise ConfigError(f"{path}: frame {frame} has no {' or '.join(loaded.structures)} in it")
+    return prompts
