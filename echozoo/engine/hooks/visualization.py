@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.dist import gather_object, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
+from torch import Tensor
 
 from echozoo.errors import DataError
 from echozoo.registry import HOOKS
 from echozoo.structures import EchoDataSample
+from echozoo.visualization.cases import ExtremeCases
 from echozoo.visualization.curves import plot_curves
 from echozoo.visualization.film import comparison, display_size, write_gif
 
@@ -25,16 +28,6 @@ class _Film:
 
     sample: EchoDataSample
     frames: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, str]] = field(default_factory=dict)
-
-    def add(self, inputs: np.ndarray, sample: EchoDataSample) -> None:
-        """Add the frames of a clip; frames that another clip has brought already are left."""
-        height, width = sample.valid_size
-        references = sample.native_labels.cpu().numpy()
-        predictions = sample.pred_labels.cpu().numpy()
-        for i, frame in enumerate(sample.frames):
-            image = inputs[i, 0, :height, :width].clip(0, 255).astype(np.uint8)
-            seen = (image, references[i], predictions[i], sample.instants[i])
-            self.frames.setdefault(frame, seen)
 
     def pictures(self, height: int) -> list[np.ndarray]:
         """Return a picture a frame, in the order of the film."""
@@ -50,28 +43,49 @@ class _Film:
         return pictures
 
 
+def _frames_of(
+    inputs: Tensor, sample: EchoDataSample
+) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield frame, instant, image, reference and prediction of each frame of a clip."""
+    height, width = sample.valid_size
+    images = inputs[:, 0, :height, :width].clamp(0, 255).to(torch.uint8).cpu().numpy()
+    references, predictions = sample.native_labels.cpu().numpy(), sample.pred_labels.cpu().numpy()
+    yield from zip(sample.frames, sample.instants, images, references, predictions, strict=True)
+
+
 @HOOKS.register_module()
 class OverlayHook(Hook):
-    """Write the first sequences of a test as films: reference and prediction side by side.
+    """Write pictures of a test: reference and prediction side by side.
 
-    Clips of one sequence become one film, ``<work_dir>/overlays/<sequence>.gif``, or ``.png``
-    where it has a single frame. Under several processes the films are joined from all of them.
+    The first sequences become films, ``<work_dir>/overlays/<sequence>.gif``, or ``.png`` where one
+    has a single frame: clips of one sequence become one film. The images with the best and the
+    worst mean Dice become ``<work_dir>/cases/best_1.png`` … and ``worst_1.png`` …, at most one of
+    a sequence, described by ``cases.json`` there; no others are held in memory. Under several
+    processes both are joined from all of them.
 
     Args:
         num_films: How many sequences, in the order of the test set.
+        num_cases: How many images at either end.
         fps: Frames a second; a film of fewer frames lasts one second.
         height: Height of a panel in pixels.
     """
 
-    def __init__(self, num_films: int = 2, fps: float = 8, height: int = 360) -> None:
+    def __init__(
+        self, num_films: int = 2, num_cases: int = 4, fps: float = 8, height: int = 360
+    ) -> None:
         self.num_films = num_films
+        self.num_cases = num_cases
         self.fps = fps
         self.height = height
+        self._forget()
+
+    def _forget(self) -> None:
         self._films: dict[str, _Film] = {}
+        self._cases = ExtremeCases(self.num_cases)
 
     def before_test(self, runner: Runner) -> None:
-        """Forget the films of an earlier test."""
-        self._films = {}
+        """Forget what an earlier test has left."""
+        self._forget()
 
     def after_test_iter(
         self,
@@ -80,21 +94,32 @@ class OverlayHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[EchoDataSample] | None = None,
     ) -> None:
-        """Keep the frames of the first sequences."""
+        """Keep the frames of the first sequences, and images that may be the best or the worst."""
         for inputs, sample in zip(data_batch["inputs"], outputs, strict=True):
-            name = sample.sequence
+            name, meta = sample.sequence, EchoDataSample(metainfo=sample.metainfo)
             if name not in self._films and len(self._films) < self.num_films:
-                meta = EchoDataSample(metainfo=sample.metainfo)
                 self._films[name] = _Film(meta)
-            if name in self._films:
-                self._films[name].add(inputs.cpu().numpy(), sample)
+            for frame, instant, image, reference, prediction in _frames_of(inputs, sample):
+                if name in self._films:  # a frame that another clip has brought already is left
+                    seen = image, reference, prediction, instant
+                    self._films[name].frames.setdefault(frame, seen)
+                self._cases.offer(meta, frame, instant, image, reference, prediction)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Write the films, on the first process."""
-        shares = gather_object(self._films)
-        self._films = {}
+        """Write the films and the cases, on the first process."""
+        shares = gather_object((self._films, self._cases))
+        self._forget()
         if not is_main_process():
             return
+        self._write_films(runner, [films for films, _ in shares])
+        if self.num_cases:
+            cases = ExtremeCases(self.num_cases)
+            cases.join(share for _, share in shares)
+            folder = Path(runner.work_dir) / "cases"
+            cases.write(folder, self.height)
+            runner.logger.info(f"Best and worst images: {folder}")
+
+    def _write_films(self, runner: Runner, shares: Sequence[dict[str, _Film]]) -> None:
         films: dict[str, _Film] = {}
         for share in shares:
             for name, film in share.items():
