@@ -62,19 +62,32 @@ class EchoDataPreprocessor(BaseDataPreprocessor):
                 f"a batch holds clips of different shapes, {sorted(shapes)} (T, C, H, W): "
                 "set batch_size=1, or a clip_length, for this data loader"
             )
-        inputs = torch.stack(list(data["inputs"])).float()  # (B, T, 1, H, W)
-        if self.minmax:
-            samples = data.get("data_samples") or [{}] * len(inputs)
-            sizes = [sample.get("valid_size", inputs.shape[-2:]) for sample in samples]
-            pairs = zip(inputs, sizes, strict=True)
-            inputs = torch.stack([_stretch(clip, size) for clip, size in pairs])
-        data["inputs"] = (inputs - self.mean) / self.std  # (B, T, C, H, W)
+        whole = data["inputs"][0].shape[-2:]
+        samples = data.get("data_samples") or [{}] * len(data["inputs"])
+        sizes = [sample.get("valid_size", whole) for sample in samples]
+        clips = zip(data["inputs"], sizes, strict=True)
+        data["inputs"] = torch.stack([self.scale(clip.float(), size) for clip, size in clips])
         return data
 
+    def scale(self, frames: Tensor, valid_size: Sequence[int] | None = None) -> Tensor:
+        """Scale grey values alone, for callers that have frames and no samples.
 
-def _stretch(clip: Tensor, valid_size: Sequence[int]) -> Tensor:
-    """Stretch each frame of a clip (T, 1, H, W) by what its top left part (h, w) spans."""
-    valid = clip[..., : valid_size[0], : valid_size[1]]
-    low = valid.amin((-1, -2), keepdim=True)  # T, 1, 1, 1
+        Args:
+            frames: (..., 1, H, W) in [0, 255].
+            valid_size: (h, w) of the top left part that is no padding; None is all of it.
+
+        Returns:
+            (..., C, H, W).
+        """
+        if self.minmax:
+            frames = _stretch(frames, valid_size or frames.shape[-2:])
+        return (frames - self.mean) / self.std
+
+
+def _stretch(frames: Tensor, valid_size: Sequence[int]) -> Tensor:
+    """Stretch each of the frames (..., H, W) by what its top left part (h, w) spans."""
+    valid = frames[..., : valid_size[0], : valid_size[1]]
+    low = valid.amin((-1, -2), keepdim=True)  # ..., 1, 1
     span = valid.amax((-1, -2), keepdim=True) - low
-    return ((clip - low) / span.clamp(min=1e-6)).clamp(0, 1) * 255
+    # Padding is darker than the darkest pixel, or as dark: 0 again.
+    return ((frames - low) / span.clamp(min=1e-6)).clamp(0, 1) * 255

@@ -49,3 +49,9 @@ def test_minmax_leaves_padding_out():
     data = {"inputs": [clip], "data_samples": [sample]}
     inputs = EchoDataPreprocessor(minmax=True)(data)["inputs"]
     assert inputs[0, 1, 0].tolist() == [[0, 0.5, 1, 0], [0, 0.5, 1, 0], [0, 0, 0, 0]]
+
+
+def test_scales_frames_without_samples():
+    frames = torch.tensor([10.0, 20.0, 30.0]).expand(2, 1, 4, 3)
+    scale = EchoDataPreprocessor(mean=(0.0, 255.0), std=(255.0, 1.0), minmax=True).scale
+    assert scale(frames)[1, :, 0].tolist() == [[0, 0.5, 1], [-255, -127.5, 0]]
