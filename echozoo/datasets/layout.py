@@ -16,7 +16,7 @@ from echozoo.errors import ConfigError, DataError
 # Where patients may be below the data folder: the archive of 2023, the folder of patients itself,
 # the two folders of the older archive.
 _PATIENT_FOLDERS = ("database_nifti", "", "training", "testing")
-_FILM_NAMES = ("half_sequence", "sequence")
+FILM_NAMES = ("half_sequence", "sequence")
 
 
 class ImagePair(NamedTuple):
@@ -122,7 +122,7 @@ def scan_patient(patient: str, folder: Path) -> list[ViewFiles]:
     views = []
     for view in VIEWS:
         stills = {instant: pair(f"{patient}_{view}_{instant}") for instant in INSTANTS}
-        films = [pair(f"{patient}_{view}_{name}") for name in _FILM_NAMES]
+        films = [pair(f"{patient}_{view}_{name}") for name in FILM_NAMES]
         infos = (f"Info_{view}.cfg", f"{patient}_{view}_info.cfg")
         views.append(
             ViewFiles(

@@ -1,0 +1,238 @@
+"""The metric that tests volumes and ejection fraction against those of the reference masks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from echozoo.errors import ConfigError
+from echozoo.evaluation import clinical_report as report
+from echozoo.evaluation.functional.disks import Disks, disks
+from echozoo.evaluation.functional.ejection_fraction import (
+    METHODS,
+    PER_PHASE,
+    STEPS,
+    EjectionFraction,
+    ejection_fraction_of_disks,
+)
+from echozoo.evaluation.metrics.camus_metric import ScoredClip, masks_of, merge_clips
+from echozoo.evaluation.report import origin, write_content, write_rows
+from echozoo.registry import METRICS
+
+_INSTANTS = ("ED", "ES")
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """The volumes and EF of one patient, predicted and of the reference masks."""
+
+    patient: str
+    predicted: EjectionFraction
+    reference: EjectionFraction
+
+    @property
+    def measured(self) -> bool:
+        """Whether both have an EF."""
+        return not math.isnan(self.predicted.ef_percent + self.reference.ef_percent)
+
+
+@METRICS.register_module()
+class EjectionFractionMetric(BaseMetric):
+    """EDV, ESV and EF of each patient from predicted LV masks, against the reference masks.
+
+    Stands beside `CAMUSMetric` in a config's ``test_evaluator``. Biplane by the method of disks
+    where both views show ED and ES, otherwise single-plane, and named so in the table, the files
+    and ``num_biplane``; prediction and reference are always measured the same way. Volumes come
+    from the native grid, so a sample of unknown spacing has none. A patient whose prediction shows
+    no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
+
+    Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
+    the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
+    ``pp`` are percentage points. Bias is predicted - reference.
+
+    Args:
+        step: Height of the disks: "per_phase", the clinical one, or "global", that of the script
+            published with CAMUS in 2023 (see `echozoo.evaluation.functional.ejection_fraction`).
+        report: Show the table of agreement, and write files.
+        out_dir: Folder for ``ef.csv`` (one row a patient) and ``ef.json`` (the agreement with
+            intervals); None writes nothing. Needs ``report``.
+        config_name: Noted in ef.json.
+        seed: Of the bootstrap over patients.
+        n_resamples: Of the bootstrap over patients.
+        prefix: Of the keys; "clinical" if None.
+
+    Raises:
+        ConfigError: The step is unknown.
+    """
+
+    default_prefix = "clinical"
+
+    def __init__(
+        self,
+        step: str = PER_PHASE,
+        report: bool = True,
+        out_dir: str | None = None,
+        config_name: str | None = None,
+        seed: int = 0,
+        n_resamples: int = 2000,
+        prefix: str | None = None,
+    ) -> None:
+        if step not in STEPS:
+            raise ConfigError(f"step={step!r}: wanted one of {', '.join(STEPS)}")
+        # mmengine's name for all_gather_object, which needs no files; see CAMUSMetric.
+        super().__init__(collect_device="gpu", prefix=prefix)
+        self.step = step
+        self.report = report
+        self.out_dir = out_dir
+        self.config_name = config_name
+        self.seed = seed
+        self.n_resamples = n_resamples
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure the ED and ES frames of a batch of clips; each leaves exactly one result.
+
+        Args:
+            data_batch: Not used.
+            data_samples: `EchoDataSample` as dicts, with ``native_labels``, ``pred_masks`` and
+                the meta fields.
+
+        Raises:
+            DataError: Masks are missing or do not fit the reference.
+        """
+        self.results.extend(section_clip(sample) for sample in data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the sections of all processes and compare volumes and EF.
+
+        Args:
+            size: Length of the dataset; not used, as in `CAMUSMetric.evaluate`.
+
+        Returns:
+            The metrics, on every process.
+        """
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
+        """Compare the gathered patients, on the first process.
+
+        Args:
+            results: One a sample, of all processes.
+
+        Returns:
+            Metrics without prefix.
+        """
+        patients = patient_results(merge_clips(results), self.step)
+        comparison = report.compare(
+            [patient.predicted for patient in patients],
+            [patient.reference for patient in patients],
+            self.n_resamples if self.report else 0,
+            self.seed,
+        )
+        methods = Counter(patient.reference.method for patient in patients)
+        counts = {
+            "num_patients": len(patients),
+            "num_biplane": methods["biplane"],
+            "num_without_ef": sum(not patient.measured for patient in patients),
+        }
+        if self.report:
+            title = f"predicted against reference masks, {_named(methods)}, step {self.step}"
+            print_log(f"\n{report.agreement_table(title, comparison)}", logger="current")
+            if self.out_dir is not None:
+                self._write(patients, report.as_content(comparison), dict(methods), counts)
+        return report.scalars(comparison) | counts
+
+    def _write(self, patients: list[PatientResult], agreement: dict, methods: dict, counts: dict):
+        folder = Path(self.out_dir)
+        rows = [report.side_by_side(p.patient, p.predicted, p.reference) for p in patients]
+        write_rows(folder / "ef.csv", rows)
+        content = {
+            "config": self.config_name,
+            **origin(),
+            "definitions": report.DEFINITIONS,
+            "step": self.step,
+            "methods": methods,
+            **counts,
+            "agreement": agreement,
+        }
+        write_content(folder / "ef.json", content)
+
+
+def section_clip(sample: dict[str, Any]) -> ScoredClip:
+    """Cut the LV of a clip's ED and ES frames into disks, predicted and reference.
+
+    Args:
+        sample: An `EchoDataSample` as a dict, predictions included.
+
+    Returns:
+        The clip; a frame's row holds ``prediction`` and ``reference`` as `Disks`. Without frames
+        where it shows no ED or ES, has no LV among its structures, or is of unknown spacing.
+
+    Raises:
+        DataError: Masks are missing or do not fit the reference.
+    """
+    predictions, labels = masks_of(sample)
+    frames = tuple(int(frame) for frame in sample["frames"])
+    rows: dict[int, list[dict[str, Any]]] = {}
+    if "lv" in sample["structures"] and sample["spacing"] is not None:
+        lv = sample["structures"].index("lv")
+        for place, (frame, instant) in enumerate(zip(frames, sample["instants"], strict=True)):
+            if instant in _INSTANTS and frame not in rows:
+                rows[frame] = [
+                    {
+                        "patient": sample["patient"],
+                        "view": sample["view"],
+                        "instant": instant,
+                        "prediction": disks(predictions[place, lv], sample["spacing"]),
+                        "reference": disks(labels[place] == lv + 1, sample["spacing"]),
+                    }
+                ]
+    return ScoredClip(sample["sequence"], frames, rows)
+
+
+def patient_results(rows: Iterable[dict[str, Any]], step: str) -> list[PatientResult]:
+    """Put the sections of each patient together.
+
+    A view counts where the reference shows a ventricle at ED and at ES; a patient without such a
+    view is left out.
+
+    Args:
+        rows: As `section_clip` makes them.
+        step: "per_phase" or "global".
+
+    Returns:
+        Sorted by name.
+    """
+    patients: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for row in rows:
+        patients.setdefault(row["patient"], {})[row["view"], row["instant"]] = row
+    results = []
+    for patient, found in sorted(patients.items()):
+        views = [_pairs(found, view) for view in ("2CH", "4CH")]
+        if not any(views):
+            continue
+        predicted, reference = (
+            ejection_fraction_of_disks(*(view and view[side] for view in views), step=step)
+            for side in ("prediction", "reference")
+        )
+        results.append(PatientResult(patient, predicted, reference))
+    return results
+
+
+def _pairs(found: dict, view: str) -> dict[str, tuple[Disks, Disks]] | None:
+    rows = [found.get((view, instant)) for instant in _INSTANTS]
+    if any(row is None or math.isnan(row["reference"].length_mm) for row in rows):
+        return None
+    return {side: tuple(row[side] for row in rows) for side in ("prediction", "reference")}
+
+
+def _named(methods: Counter[str]) -> str:
+    counted = [f"{methods[name]} {name}" for name in METHODS if methods[name]]
+    return ", ".join(counted) or "no patient with ED and ES"
