@@ -1,0 +1,64 @@
+"""What the person who starts the server decides."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from echozoo.errors import ConfigError
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Limits of a server, and the folder whose films it offers.
+
+    Attributes:
+        films: Folder of films to offer; None offers none, uploads alone.
+        max_upload_bytes: Largest upload.
+        max_unpacked_bytes: Largest content of a compressed upload, and the most pixels of a film.
+        max_films: Films that may be open at once; each open page has one.
+        idle_seconds: A film that no page has asked for so long is closed, its upload removed.
+        hosts: Names by which a browser may call the server (the Host header without its port);
+            None allows any.
+
+    Raises:
+        ConfigError: A limit is not positive.
+    """
+
+    films: Path | None = None
+    max_upload_bytes: int = 512 * 2**20
+    max_unpacked_bytes: int = 4 * 2**30
+    max_films: int = 8
+    idle_seconds: float = 1800.0
+    hosts: tuple[str, ...] | None = LOOPBACK_NAMES
+
+    def __post_init__(self) -> None:
+        for name in ("max_upload_bytes", "max_unpacked_bytes", "max_films", "idle_seconds"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: wanted a positive number")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address to listen on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def allowed_hosts(host: str) -> tuple[str, ...] | None:
+    """Names a browser may use for a server on ``host``.
+
+    On loopback they are those of loopback alone: a page of another site whose name was made to
+    point here (DNS rebinding) sends that site's name, and is refused. On a network address any
+    name may be the right one.
+    """
+    if not is_loopback(host):
+        return None
+    own = f"[{host}]" if ":" in host else host
+    return tuple(dict.fromkeys((*LOOPBACK_NAMES, own)))

@@ -1,0 +1,237 @@
+"""The routes: JSON in and out, frames as PNG, files to download."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+
+from echozoo.apis.prompts import check_frame, check_prompt, make_prompt
+from echozoo.serve import downloads, measures, uploads
+from echozoo.serve.guard import UPLOAD_PATH
+from echozoo.serve.jobs import Job, segment_film
+from echozoo.serve.masks import run_lengths
+from echozoo.serve.server import Server
+from echozoo.serve.uploads import Refusal
+from echozoo.serve.workspace import Workspace
+
+_MASKS_AT_ONCE = 64
+
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Index = Annotated[int, Field(ge=0, le=10**9)]
+Key = Annotated[str, Field(max_length=64)]
+
+
+class Clicks(BaseModel):
+    """What was clicked for one structure in one frame, in pixels of the film."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    frame: Index
+    structure: Annotated[str, Field(max_length=16)]
+    points: Annotated[list[tuple[Number, Number]], Field(max_length=64)] = []
+    labels: Annotated[list[Annotated[int, Field(ge=0, le=1)]], Field(max_length=64)] = []
+    box: tuple[Number, Number, Number, Number] | None = None
+
+
+def add_films(app: FastAPI, server: Server) -> None:
+    """What the server offers; opening, looking at and closing a film."""
+    workspaces = server.workspaces
+
+    @app.get("/api/model")
+    async def model() -> dict[str, Any]:
+        loaded = server.loaded
+        return {
+            "promptable": bool(loaded.promptable),
+            "prompts": list(loaded.accepts),
+            "structures": [
+                {"name": s.short, "title": s.full_name, "colour": _hex(s.colour)}
+                for s in server.structures
+            ],
+            "films": server.films.names,
+            "max_upload_bytes": server.options.max_upload_bytes,
+        }
+
+    @app.post("/api/films/{number}", status_code=201)
+    async def open_listed(number: Index) -> dict[str, Any]:
+        path, name = server.films.get(number)
+        folder = workspaces.reserve()
+        return await _opened(server, folder, path, name)
+
+    @app.post(UPLOAD_PATH, status_code=201)
+    async def upload(request: Request) -> dict[str, Any]:
+        limit = server.options.max_upload_bytes
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > limit:
+            raise Refusal(413, f"the file is larger than {uploads.megabytes(limit)} MB")
+        folder = workspaces.reserve()
+        try:
+            path = await uploads.receive_upload(request.stream(), folder, limit)
+            unpacked = server.options.max_unpacked_bytes
+            await run_in_threadpool(uploads.check_unpacked, path, unpacked)
+        except BaseException:  # a connection that broke, too
+            workspaces.release(folder)
+            raise
+        return await _opened(server, folder, path, "the file")
+
+    @app.get("/api/open/{key}")
+    async def describe(key: Key) -> dict[str, Any]:
+        return server.describe(workspaces.get(key))
+
+    @app.delete("/api/open/{key}", status_code=204)
+    async def close(key: Key) -> None:
+        workspaces.close(key)
+
+    @app.get("/api/open/{key}/frames/{frame}")
+    async def picture(key: Key, frame: Index) -> Response:
+        workspace = workspaces.get(key)
+        check_frame(workspace.film, frame)
+        png = await run_in_threadpool(workspace.picture, frame)
+        return Response(png, media_type="image/png")
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + bytes(colour).hex()
+
+
+async def _opened(server: Server, folder: Path, path: Path, shown: str) -> dict[str, Any]:
+    try:
+        workspace = await run_in_threadpool(server.workspaces.read, path, folder, shown)
+    except BaseException:
+        server.workspaces.release(folder)
+        raise
+    server.workspaces.add(workspace)
+    return server.describe(workspace)
+
+
+def _check_idle(workspace: Workspace) -> None:
+    if workspace.busy:
+        raise Refusal(409, "the film is being segmented; stop that or wait for its end")
+
+
+def add_masks(app: FastAPI, server: Server) -> None:
+    """Clicks, and the masks that they give."""
+
+    def shown(workspace: Workspace, frame: int) -> dict[str, list[int]]:
+        found = workspace.masks.frame(frame)
+        return {server.structures[k].short: run_lengths(mask) for k, mask in found.items()}
+
+    @app.post("/api/open/{key}/clicks")
+    async def click(key: Key, clicks: Annotated[Clicks, Body()]) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        _check_idle(workspace)
+        structure = _check_clicks(server, workspace, clicks)
+
+        def segment() -> None:
+            mask = workspace.clicks.segment(
+                clicks.frame, clicks.structure, clicks.points, clicks.labels, clicks.box
+            )
+            workspace.masks.click(clicks.frame, structure, mask)
+
+        await server.on_model(segment)
+        return {"frame": clicks.frame, "masks": shown(workspace, clicks.frame)}
+
+    @app.delete("/api/open/{key}/clicks/{frame}/{structure}")
+    async def unclick(key: Key, frame: Index, structure: str) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        _check_idle(workspace)
+        check_frame(workspace.film, frame)
+        workspace.masks.unclick(frame, server.structure(structure))
+        return {"frame": frame, "masks": shown(workspace, frame)}
+
+    @app.get("/api/open/{key}/masks")
+    async def masks(key: Key, start: Index, stop: Index) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        stop = min(stop, workspace.film.num_frames, start + _MASKS_AT_ONCE)
+
+        def collect() -> list[dict[str, list[int]]]:
+            return [shown(workspace, frame) for frame in range(start, stop)]
+
+        return {"start": start, "masks": await run_in_threadpool(collect)}
+
+    @app.delete("/api/open/{key}/masks", status_code=204)
+    async def clear(key: Key) -> None:
+        workspace = server.workspaces.get(key)
+        _check_idle(workspace)
+        workspace.masks.clear()
+
+
+def _check_clicks(server: Server, workspace: Workspace, clicks: Clicks) -> int:
+    """Return the structure's index, or refuse what cannot be segmented."""
+    if not server.loaded.promptable:
+        raise Refusal(422, "this model takes no clicks; let it segment the film")
+    prompt = make_prompt(clicks.points, clicks.labels, clicks.box)
+    check_prompt(server.loaded, workspace.film, clicks.frame, clicks.structure, prompt)
+    if clicks.box is None and 1 not in clicks.labels:
+        raise Refusal(422, "click on the structure first; background alone says nothing")
+    return server.structure(clicks.structure)
+
+
+def add_jobs(app: FastAPI, server: Server) -> None:
+    """Work on the whole film."""
+
+    @app.post("/api/open/{key}/carry/{frame}", status_code=202)
+    async def carry(key: Key, frame: Index) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        _check_idle(workspace)
+        check_frame(workspace.film, frame)
+        found = workspace.masks.frame(frame)
+        masks = {server.structures[k].short: mask for k, mask in found.items() if mask.any()}
+        if not masks:
+            raise Refusal(422, f"frame {frame} has no mask to carry; click on a structure first")
+        return _start(workspace, lambda: workspace.clicks.carry(frame, masks))
+
+    @app.post("/api/open/{key}/film", status_code=202)
+    async def film(key: Key) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        _check_idle(workspace)
+        if server.loaded.promptable:
+            raise Refusal(422, "this model needs a click; carry its mask through the film")
+        return _start(workspace, lambda: segment_film(server.loaded, workspace.film))
+
+    def _start(workspace: Workspace, frames: Callable) -> dict[str, Any]:
+        workspace.job = Job(workspace.film.num_frames, workspace.masks.carry)
+        workspace.job.start(frames, server.on_model)
+        return workspace.job.report()
+
+    @app.get("/api/open/{key}/job")
+    async def report(key: Key) -> dict[str, Any]:
+        job = server.workspaces.get(key).job
+        if job is None:
+            raise Refusal(404, "nothing has been started on this film")
+        return job.report()
+
+    @app.delete("/api/open/{key}/job", status_code=204)
+    async def stop(key: Key) -> None:
+        job = server.workspaces.get(key).job
+        if job is not None:
+            job.stop()
+
+
+def add_results(app: FastAPI, server: Server) -> None:
+    """Measures, and files to take away."""
+
+    @app.get("/api/open/{key}/measures")
+    async def measured(key: Key) -> dict[str, Any]:
+        workspace = server.workspaces.get(key)
+        return await run_in_threadpool(measures.measure, workspace)
+
+    @app.get("/api/open/{key}/masks.nii.gz")
+    async def volume(key: Key) -> Response:
+        workspace = server.workspaces.get(key)
+        path = await run_in_threadpool(downloads.write_masks, workspace)
+        done = BackgroundTask(shutil.rmtree, path.parent, ignore_errors=True)
+        return FileResponse(path, media_type="application/gzip", background=done)
+
+    @app.get("/api/open/{key}/measures.csv")
+    async def table(key: Key) -> Response:
+        workspace = server.workspaces.get(key)
+        text = await run_in_threadpool(measures.table, workspace)
+        return Response(text, media_type="text/csv; charset=utf-8")

@@ -1,0 +1,89 @@
+"""What the routes share: the model, its one thread, the open films."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from echozoo.datasets.anatomy import choose_structures
+from echozoo.serve.films import FilmList
+from echozoo.serve.options import ServeOptions
+from echozoo.serve.uploads import Refusal
+from echozoo.serve.workspace import Workspace, Workspaces
+
+
+class Server:
+    """A model, its thread, and the films that are open.
+
+    Args:
+        loaded: An `echozoo.apis.model.LoadedModel`.
+        options: Limits, and the folder of films.
+        open_film: Opens a path as a film.
+        start_clicks: Makes an `echozoo.apis.session.ClickSession` of (loaded, film).
+    """
+
+    def __init__(
+        self,
+        loaded: Any,
+        options: ServeOptions,
+        open_film: Callable[[Path], Any],
+        start_clicks: Callable[[Any, Any], Any],
+    ) -> None:
+        self.loaded, self.options = loaded, options
+        self.structures = choose_structures(loaded.structures)
+        self.films = FilmList(options.films)
+        self.workspaces = Workspaces(options, open_film, self._start_clicks, self.structures)
+        self._clicks_of = start_clicks
+        # One thread: the model is used by one film at a time, and the page stays responsive.
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    async def on_model(self, function: Callable, *args: Any) -> Any:
+        """Run a function on the model's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._model, function, *args)
+
+    @contextlib.asynccontextmanager
+    async def running(self, _: object = None) -> AsyncIterator[None]:
+        """Close idle films while the server runs, and everything at its end."""
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            self.workspaces.close_all()
+            self._model.shutdown(wait=True, cancel_futures=True)
+
+    def _start_clicks(self, film: Any) -> Any:
+        return self._clicks_of(self.loaded, film) if self.loaded.promptable else None
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(30.0, self.options.idle_seconds))
+            self.workspaces.sweep()
+
+    def structure(self, short: str) -> int:
+        """Index of a structure of the model.
+
+        Raises:
+            Refusal: The model has none of this name (422).
+        """
+        names = [structure.short for structure in self.structures]
+        if short not in names:
+            raise Refusal(422, f"structure {short!r}: this model has {', '.join(names)}")
+        return names.index(short)
+
+    def describe(self, workspace: Workspace) -> dict[str, Any]:
+        """What the page has to know about a film."""
+        film = workspace.film
+        return {
+            "key": workspace.key,
+            "frames": film.num_frames,
+            "height": film.size[0],
+            "width": film.size[1],
+            "spacing": film.spacing,
+            "frame_time_ms": film.frame_time_ms,
+            "notes": list(film.notes),
+        }

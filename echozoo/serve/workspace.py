@@ -1,0 +1,194 @@
+"""Open films: what each holds, how many there may be, and when they go."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from echozoo.datasets.anatomy import Structure
+from echozoo.errors import EchoZooError
+from echozoo.serve.jobs import Job
+from echozoo.serve.masks import MaskStore
+from echozoo.serve.options import ServeOptions
+from echozoo.serve.uploads import Refusal
+
+_MAX_SIDE = 8192  # pixels
+
+
+class SharedFilm:
+    """A film that the page and the model read at the same time, one after the other.
+
+    Args:
+        film: An `echozoo.apis.films.EchoFilm`; all its attributes are this one's.
+    """
+
+    def __init__(self, film: Any) -> None:
+        self._film, self._lock = film, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._film, name)
+
+    def frames(self, start: int, stop: int) -> np.ndarray:
+        """Frames (n, H, W) uint8 of a range."""
+        with self._lock:
+            return self._film.frames(start, stop)
+
+
+class Workspace:
+    """One open film: its clicks, its masks, its job.
+
+    Attributes:
+        key: What the page knows it by; it cannot be guessed.
+        film: The film.
+        folder: Its private folder, removed with it.
+        clicks: The model's side of it, used on the model's thread alone; None where it takes no
+            clicks.
+        masks: Its masks.
+        job: The last job, running or not.
+        last_used: When a page last asked for it, by `time.monotonic`.
+    """
+
+    def __init__(
+        self, film: Any, folder: Path, clicks: Any, structures: Sequence[Structure]
+    ) -> None:
+        self.key = secrets.token_urlsafe(18)
+        self.film, self.folder, self.clicks = film, folder, clicks
+        self.masks = MaskStore(film.num_frames, structures, film.size)
+        self.job: Job | None = None
+        self.last_used = time.monotonic()
+
+    def picture(self, frame: int) -> bytes:
+        """A frame as PNG, gray."""
+        image = self.film.frames(frame, frame + 1)[0]  # (H, W)
+        _, png = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        return png.tobytes()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None and self.job.state == "running"
+
+    def close(self) -> None:
+        """Stop its job and remove its files."""
+        if self.job is not None:
+            self.job.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Workspaces:
+    """All open films of a server, and the one private folder that their files are in.
+
+    Args:
+        options: Limits.
+        open_film: `echozoo.apis.films.open_film`.
+        start_clicks: Makes the model's side of a film.
+        structures: Those of the model.
+    """
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        open_film: Callable[[Path], Any],
+        start_clicks: Callable[[Any], Any],
+        structures: Sequence[Structure],
+    ) -> None:
+        self.options, self._open_film, self._start_clicks = options, open_film, start_clicks
+        self._structures = structures
+        self._root = Path(tempfile.mkdtemp(prefix="echozoo-serve-"))  # for this user alone
+        self._open: dict[str, Workspace] = {}
+        self._opening = 0
+        # One at a time: opening may unpack much, and silences decoders for the whole process.
+        self._reader = threading.Lock()
+
+    def reserve(self) -> Path:
+        """Take one of the places for films, before anything is received or read.
+
+        Returns:
+            A new private folder; give it to `open` or to `release`.
+
+        Raises:
+            Refusal: All places are taken (429).
+        """
+        self.sweep()
+        if len(self._open) + self._opening >= self.options.max_films:
+            raise Refusal(
+                429, f"{self.options.max_films} films are open, the limit here; close another page"
+            )
+        self._opening += 1
+        return Path(tempfile.mkdtemp(dir=self._root))
+
+    def release(self, folder: Path) -> None:
+        """Give back a place that was not used."""
+        self._opening -= 1
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def read(self, path: Path, folder: Path, shown: str) -> Workspace:
+        """Open a film, on a thread of its own: this may take seconds.
+
+        Args:
+            path: The film.
+            folder: Its private folder.
+            shown: What errors call the film, in place of its path.
+
+        Raises:
+            Refusal: It cannot be read, or is too large.
+        """
+        try:
+            with self._reader:
+                film = SharedFilm(self._open_film(path))
+            height, width = film.size
+            if max(height, width) > _MAX_SIDE:
+                raise Refusal(413, f"frames of {width} x {height} pixels, at most {_MAX_SIDE} wide")
+            if film.num_frames * height * width > self.options.max_unpacked_bytes:
+                raise Refusal(413, f"{film.num_frames} frames of {width} x {height}: too much here")
+            film.frames(0, 1)  # a film whose first frame cannot be read is no film
+            return Workspace(film, folder, self._start_clicks(film), self._structures)
+        except Refusal:
+            raise
+        except EchoZooError as error:
+            raise Refusal(422, str(error).replace(str(path), shown)) from error
+
+    def add(self, workspace: Workspace) -> None:
+        """Put a film that `read` has opened in the place that `reserve` took."""
+        self._opening -= 1
+        self._open[workspace.key] = workspace
+
+    def get(self, key: str) -> Workspace:
+        """Look an open film up.
+
+        Raises:
+            Refusal: There is none of this key (404).
+        """
+        workspace = self._open.get(key)
+        if workspace is None:
+            raise Refusal(404, "this film is no longer open here; open it again")
+        workspace.last_used = time.monotonic()
+        return workspace
+
+    def close(self, key: str) -> None:
+        """Close a film, if it is open."""
+        workspace = self._open.pop(key, None)
+        if workspace is not None:
+            workspace.close()
+
+    def sweep(self) -> None:
+        """Close the films that no page has asked for in a while; a running job keeps its film."""
+        limit = time.monotonic() - self.options.idle_seconds
+        for workspace in list(self._open.values()):
+            if workspace.last_used < limit and not workspace.busy:
+                self.close(workspace.key)
+
+    def close_all(self) -> None:
+        """Close everything and remove the private folder."""
+        for key in list(self._open):
+            self.close(key)
+        shutil.rmtree(self._root, ignore_errors=True)

@@ -1,0 +1,148 @@
+"""A server with a model that needs no network: every click gives a disc."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from echozoo.datasets.io import write_volume
+
+FRAMES, HEIGHT, WIDTH = 5, 40, 60
+SPACING = (2.0, 1.0)
+RADIUS = 14
+
+
+class DiscSession:
+    """Stands for a ClickSession: a disc around the first point, or in the box."""
+
+    def __init__(self, loaded: Any, film: Any) -> None:
+        self.film = film
+        self.go_on = threading.Event()  # carrying waits for it after its first frame
+        self.go_on.set()
+        self.breaks = False
+
+    def segment(self, frame, structure, points=(), labels=None, box=None) -> np.ndarray:
+        x, y = points[0] if len(points) else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        return self.disc(x, y, RADIUS - frame)
+
+    def carry(
+        self, frame: int, masks: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        order = [*range(frame, FRAMES), *range(frame - 1, -1, -1)]
+        for index in order:
+            labels = np.zeros(self.film.size, np.uint8)
+            for value, name in enumerate(("lv", "myo", "la"), start=1):
+                if name in masks:
+                    labels[self.disc(30, 20, RADIUS - index)] = value
+            yield index, labels
+            if self.breaks:
+                raise RuntimeError("a secret of the inside")
+            self.go_on.wait(10)
+
+    def disc(self, x: float, y: float, radius: float) -> np.ndarray:
+        rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+        return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
+    """Stands for a LoadedModel of lv and la."""
+
+    def predict(clip: np.ndarray, spacing: Any) -> SimpleNamespace:
+        labels = torch.zeros(clip.shape, dtype=torch.uint8)
+        labels[:, 10:20, 10:20] = 1
+        labels[:, 20:30, 10:20] = 2
+        return SimpleNamespace(pred_labels=labels)
+
+    prompts = ("points", "boxes") if promptable else ()
+    known = dict(
+        promptable=promptable,
+        prompts=prompts,
+        accepts=prompts,
+        structures=("lv", "la"),
+        clip_length=2,
+        predict=predict,
+    )
+    return SimpleNamespace(**(known | changed))
+
+
+@pytest.fixture
+def film_file(tmp_path: Path) -> Path:
+    """A film of 5 frames of 40 x 60 pixels, frame t of grey level 10 t; 2 x 1 mm a pixel."""
+    frames = np.arange(FRAMES, dtype=np.uint8)[:, None, None] * 10
+    path = tmp_path / "films" / "study" / "film.nii.gz"
+    write_volume(path, np.broadcast_to(frames, (FRAMES, HEIGHT, WIDTH)), SPACING)
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Makes clients of new servers; their temporary files are below tmp_path / "private"."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    from fastapi.testclient import TestClient
+
+    from echozoo.serve.app import create_app
+    from echozoo.serve.options import ServeOptions
+
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(private))
+    clients = []
+
+    def start(
+        loaded: Any = None,
+        base_url: str = "http://127.0.0.1:7860",
+        session=DiscSession,
+        **options: Any,
+    ) -> TestClient:
+        app = create_app(loaded or model(), ServeOptions(**options), start_clicks=session)
+        client = TestClient(app, base_url=base_url, raise_server_exceptions=False)
+        clients.append(client.__enter__())
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.__exit__(None, None, None)
+    assert list(private.iterdir()) == []  # nothing stays behind
+
+
+@pytest.fixture
+def client(start, film_file: Path) -> Any:
+    """A client of a server that offers the film."""
+    return start(films=film_file.parents[1])
+
+
+@pytest.fixture
+def key(client: Any) -> str:
+    """The film, opened."""
+    return client.post("/api/films/0").json()["key"]
+
+
+@pytest.fixture
+def disc_model() -> Callable[..., SimpleNamespace]:
+    """Makes models that take clicks."""
+    return model
+
+
+@pytest.fixture
+def automatic_model() -> SimpleNamespace:
+    """A model that takes no clicks."""
+    return model(promptable=False)
+
+
+@pytest.fixture
+def sessions() -> Callable[..., DiscSession]:
+    """Makes sessions and keeps them in its attribute ``made``."""
+
+    def make(loaded: Any, film: Any) -> DiscSession:
+        make.made.append(DiscSession(loaded, film))
+        return make.made[-1]
+
+    make.made = []
+    return make
