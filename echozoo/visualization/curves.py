@@ -102,11 +102,31 @@ def plot_curves(log: str | Path, out_png: str | Path) -> None:
     curves = read_curves(log)
     figure = Figure(figsize=(12, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1, 1.2))
-    _plot_losses(left, curves.train)
-    _plot_rates(middle, curves.train)
-    _plot_dice(right, curves.val, "epoch" if "epoch" in curves.train else "iteration")
+    axes = figure.subplots(1, 3, width_ratios=(1.2, 1, 1.2))
+    for place, draw in zip(axes, (_plot_losses, _plot_rates, _plot_dice), strict=True):
+        draw(place, curves)
     figure.savefig(out_png)
+
+
+def curve_panels(log: str | Path) -> list[Figure]:
+    """Draw what `plot_curves` draws, each panel as a figure of its own.
+
+    Args:
+        log: What `read_curves` takes.
+
+    Returns:
+        Losses and validation Dice.
+
+    Raises:
+        DataError: There is no ``scalars.json``.
+    """
+    curves = read_curves(log)
+    figures = []
+    for draw in (_plot_losses, _plot_dice):
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        draw(figure.subplots(), curves)
+        figures.append(figure)
+    return figures
 
 
 def _style(axes: Axes, title: str, xlabel: str) -> None:
@@ -131,7 +151,8 @@ def _line(axes: Axes, curve: dict[int, float], **style: object) -> None:
     axes.plot(steps, [curve[s] for s in steps], marker=marker, markersize=3.5, **style)
 
 
-def _plot_losses(axes: Axes, train: dict[str, dict[int, float]]) -> None:
+def _plot_losses(axes: Axes, curves: Curves) -> None:
+    train = curves.train
     # The total first and strongest; a single part would be the total under another name.
     parts = sorted(name for name in train if "loss" in name and name != "loss")
     names = (["loss"] if "loss" in train else []) + (parts if len(parts) != 1 else [])
@@ -142,7 +163,8 @@ def _plot_losses(axes: Axes, train: dict[str, dict[int, float]]) -> None:
     _style(axes, "Training loss", "iteration")
 
 
-def _plot_rates(axes: Axes, train: dict[str, dict[int, float]]) -> None:
+def _plot_rates(axes: Axes, curves: Curves) -> None:
+    train = curves.train
     names = [name for name in train if name == "lr" or name.endswith(".lr")]
     for name, colour in zip(names, _cycle(_LOSS_COLOURS, len(names)), strict=True):
         _line(axes, train[name], label=name, color=colour, linewidth=1.5)
@@ -152,7 +174,8 @@ def _plot_rates(axes: Axes, train: dict[str, dict[int, float]]) -> None:
     _style(axes, "Learning rate", "iteration")
 
 
-def _plot_dice(axes: Axes, val: dict[str, dict[int, float]], xlabel: str) -> None:
+def _plot_dice(axes: Axes, curves: Curves) -> None:
+    val = curves.val
     for name in sorted(val, key=_structure_order):
         if name.split("/")[-1] != "dice":
             continue
@@ -165,7 +188,7 @@ def _plot_dice(axes: Axes, val: dict[str, dict[int, float]], xlabel: str) -> Non
         style = "-" if structure else "--"
         _line(axes, val[name], label=label, color=colour, linewidth=1.6, linestyle=style)
     axes.set_ylim(top=min(1.0, axes.get_ylim()[1]) if axes.lines else 1.0)
-    _style(axes, "Validation Dice", xlabel)
+    _style(axes, "Validation Dice", "epoch" if "epoch" in curves.train else "iteration")
 
 
 def _structure(name: str) -> Structure | None:

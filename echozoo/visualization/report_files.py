@@ -1,0 +1,150 @@
+"""What a test has left in its work folder, read without running anything of it."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echozoo.errors import DataError
+from echozoo.visualization.cases import INDEX
+
+TEXT = ("patient", "view", "sequence", "instant", "quality", "structure", "status", "flags")
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """The files of one test; what is optional is empty where it is absent."""
+
+    folder: Path
+    results: dict[str, Any]
+    """results.json: summaries with intervals, definitions, versions."""
+    rows: list[dict[str, Any]]
+    """results.csv: one row a structure in an image; numbers are floats, NaN where a cell is empty."""
+    cases: list[dict[str, Any]]
+    """cases/cases.json: the best and worst images."""
+    ef: dict[str, Any]
+    """ef.json: agreement of volumes and ejection fraction."""
+    ef_rows: list[dict[str, Any]]
+    """ef.csv: one row a patient."""
+    config_name: str
+    config_text: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as far as it is plain values."""
+        return plain_values(self.config_text)
+
+
+def read_run(folder: str | Path) -> TestRun:
+    """Read the folder of a test.
+
+    Args:
+        folder: The work folder that tools/test.py wrote ``results.json`` into.
+
+    Returns:
+        What is there.
+
+    Raises:
+        DataError: There are no results, or a file of them cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "results.json").is_file():
+        raise DataError(f"{folder}: no results.json here; run tools/test.py with this folder first")
+    results = _read_json(folder / "results.json", dict)
+    if not isinstance(results.get("summaries"), list):
+        raise DataError(f"{folder / 'results.json'}: no summaries in it; run tools/test.py again")
+    config = max(folder.glob("*.py"), key=lambda path: path.stat().st_mtime, default=None)
+    return TestRun(
+        folder=folder,
+        results=results,
+        rows=_read_csv(folder / "results.csv"),
+        cases=_read_json(folder / "cases" / INDEX, list),
+        ef=_read_json(folder / "ef.json", dict),
+        ef_rows=_read_csv(folder / "ef.csv"),
+        config_name=config.name if config else "",
+        config_text=config.read_text(encoding="utf-8", errors="replace") if config else "",
+    )
+
+
+def plain_values(text: str) -> dict[str, Any]:
+    """Read the assignments of a dumped config as data: the file is not run.
+
+    Args:
+        text: Python source, ``name = value`` with literals and ``dict(...)``.
+
+    Returns:
+        Values by name; what is anything else is left out.
+    """
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return {}
+    found = {}
+    for line in body:
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+            try:
+                found[line.targets[0].id] = _value(line.value)
+            except ValueError:
+                continue
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        if not isinstance(node.func, ast.Name) or node.func.id != "dict" or node.args:
+            raise ValueError("not a plain value")
+        return {word.arg: _value(word.value) for word in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        return {_value(key): _value(value) for key, value in pairs if key is not None}
+    return ast.literal_eval(node)
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    if not path.is_file():
+        return kind()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run tools/test.py again") from error
+    if not isinstance(content, kind):
+        raise DataError(
+            f"{path}: holds a {type(content).__name__}, wanted a {kind.__name__};"
+            " run tools/test.py again"
+        )
+    return content
+
+
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [_row(row) for row in csv.DictReader(file)]
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run tools/test.py again") from error
+
+
+def _row(cells: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: cell or "" if name in TEXT else _number(cell)
+        for name, cell in cells.items()
+        if name is not None
+    }
+
+
+def _number(cell: str | None) -> float | str:
+    if not cell:
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
