@@ -40,7 +40,8 @@ def plot_agreement(
     """Draw a row for each quantity: scatter with the line of identity, and Bland-Altman.
 
     The Bland-Altman plot shows the bias and the limits of agreement, from 10 patients on with
-    bands for their 95 % intervals. Pairs with a number missing are left out; a quantity without pairs has no row.
+    bands for their 95 % intervals. Pairs with a number missing are left out; a quantity without
+    pairs has no row.
 
     Args:
         quantities: What to draw.

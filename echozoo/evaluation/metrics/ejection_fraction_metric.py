@@ -24,6 +24,7 @@ from echozoo.evaluation.functional.ejection_fraction import (
     ejection_fraction_of_disks,
 )
 from echozoo.evaluation.metrics.camus_metric import ScoredClip, masks_of, merge_clips
+from echozoo.evaluation.patients import info_reference
 from echozoo.evaluation.report import origin, write_content, write_rows
 from echozoo.registry import METRICS
 
@@ -37,6 +38,10 @@ class PatientResult:
     patient: str
     predicted: EjectionFraction
     reference: EjectionFraction
+    info: EjectionFraction | None = None
+    """What the Info files say, if samples bring it; in its ``step`` the convention it follows."""
+    predicted_as_info: EjectionFraction | None = None
+    """The prediction by that convention."""
 
     @property
     def measured(self) -> bool:
@@ -56,7 +61,9 @@ class EjectionFractionMetric(BaseMetric):
 
     Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
     the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
-    ``pp`` are percentage points. Bias is predicted - reference.
+    ``pp`` are percentage points. Bias is predicted - reference. Where samples have the meta field
+    ``info`` (an `echozoo.datasets.io.Info`), also ``info_ef_mae_pp`` and so on, against what the
+    Info files say, in the convention of each patient's Info file.
 
     Args:
         step: Height of the disks: "per_phase", the clinical one, or "global", that of the script
@@ -130,12 +137,9 @@ class EjectionFractionMetric(BaseMetric):
             Metrics without prefix.
         """
         patients = patient_results(merge_clips(results), self.step)
-        comparison = report.compare(
-            [patient.predicted for patient in patients],
-            [patient.reference for patient in patients],
-            self.n_resamples if self.report else 0,
-            self.seed,
-        )
+        informed = [patient for patient in patients if patient.info is not None]
+        comparison = self._compare([(p.predicted, p.reference) for p in patients])
+        with_info = self._compare([(p.predicted_as_info, p.info) for p in informed])
         methods = Counter(patient.reference.method for patient in patients)
         counts = {
             "num_patients": len(patients),
@@ -145,21 +149,39 @@ class EjectionFractionMetric(BaseMetric):
         if self.report:
             title = f"predicted against reference masks, {_named(methods)}, step {self.step}"
             print_log(f"\n{report.agreement_table(title, comparison)}", logger="current")
+            if informed:
+                title = f"predicted against {informed[0].info.method}, {len(informed)} patients"
+                print_log(f"\n{report.agreement_table(title, with_info)}", logger="current")
             if self.out_dir is not None:
-                self._write(patients, report.as_content(comparison), dict(methods), counts)
-        return report.scalars(comparison) | counts
+                agreement = {"reference_masks": report.as_content(comparison)}
+                agreement |= {"info": report.as_content(with_info)} if informed else {}
+                self._write(patients, agreement, dict(methods) | counts)
+        metrics = report.scalars(comparison) | counts
+        if informed:
+            metrics |= {f"info_{key}": value for key, value in report.scalars(with_info).items()}
+        return metrics
 
-    def _write(self, patients: list[PatientResult], agreement: dict, methods: dict, counts: dict):
+    def _compare(self, pairs: list[tuple[EjectionFraction, EjectionFraction]]) -> dict:
+        measured, reference = ([pair[side] for pair in pairs] for side in (0, 1))
+        n_resamples = self.n_resamples if self.report else 0
+        return report.compare(measured, reference, n_resamples, self.seed)
+
+    def _write(self, patients: list[PatientResult], agreement: dict, counts: dict) -> None:
         folder = Path(self.out_dir)
-        rows = [report.side_by_side(p.patient, p.predicted, p.reference) for p in patients]
+        rows = []
+        for p in patients:
+            rows.append(report.side_by_side(p.patient, p.predicted, p.reference))
+            if any(other.info for other in patients):
+                info = p.info or report.missing("", "")
+                rows[-1] |= {f"info_{q.field}": getattr(info, q.field) for q in report.QUANTITIES}
+                rows[-1] |= {"info_step": info.step}
         write_rows(folder / "ef.csv", rows)
         content = {
             "config": self.config_name,
             **origin(),
             "definitions": report.DEFINITIONS,
             "step": self.step,
-            "methods": methods,
-            **counts,
+            "patients": counts,
             "agreement": agreement,
         }
         write_content(folder / "ef.json", content)
@@ -190,6 +212,7 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
                         "patient": sample["patient"],
                         "view": sample["view"],
                         "instant": instant,
+                        "info": sample.get("info"),
                         "prediction": disks(predictions[place, lv], sample["spacing"]),
                         "reference": disks(labels[place] == lv + 1, sample["spacing"]),
                     }
@@ -222,7 +245,11 @@ def patient_results(rows: Iterable[dict[str, Any]], step: str) -> list[PatientRe
             ejection_fraction_of_disks(*(view and view[side] for view in views), step=step)
             for side in ("prediction", "reference")
         )
-        results.append(PatientResult(patient, predicted, reference))
+        info = info_reference([row["info"] for row in found.values() if row["info"]])
+        as_info = info and ejection_fraction_of_disks(
+            *(view and view["prediction"] for view in views), step=info.step
+        )
+        results.append(PatientResult(patient, predicted, reference, info, as_info))
     return results
 
 
