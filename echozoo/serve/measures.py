@@ -16,8 +16,8 @@ from echozoo.serve.workspace import Workspace
 
 _MM2_PER_CM2 = 100.0
 _METHOD = (
-    "Volumes by the method of disks from this view alone (single-plane, disks taken as round); "
-    "the biplane method needs both apical views. Not for diagnosis."
+    "Method of disks from this view alone, taken as round; the biplane method needs both apical "
+    "views. Not for diagnosis."
 )
 _NO_SPACING = "No pixel spacing is known: areas in pixels, no volumes. Not for diagnosis."
 

@@ -107,8 +107,10 @@ def page(browser: Any, server: tuple[str, Path]) -> Iterator[Any]:
     page.goto(server[0])
     page.wait_for_selector("#structures input")
     yield page
-    page.wait_for_timeout(100)
-    assert [text for text in complaints if "422" not in text] == []
+    if not page.is_closed():
+        page.wait_for_timeout(100)
+    # The browser itself notes every answer of 4xx.
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
     context.close()
 
 

@@ -148,7 +148,7 @@ class TestMeasures:
         assert float(numbers["Ejection fraction"].removesuffix(" %")) == pytest.approx(
             100 * (1 - (10 / 14) ** 3), abs=3
         )
-        assert "single-plane" in found["method"]
+        assert "from this view alone" in found["method"]
         assert "Not for diagnosis" in found["method"]
 
     def test_pixels_where_no_spacing_is_known(self, start, tmp_path) -> None:
