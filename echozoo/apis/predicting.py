@@ -9,7 +9,7 @@ import numpy as np
 from echozoo.apis.films import EchoFilm
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FilmPrompts
-from echozoo.apis.prompts import masks_of, prompts_from_masks
+from echozoo.apis.prompts import masks_of, prompted_piece, prompts_from_masks
 from echozoo.apis.readers.source import no_space, temporary_file
 from echozoo.apis.session import ClickSession
 from echozoo.datasets.anatomy import choose_structures
@@ -83,14 +83,18 @@ def label_with_prompts(
     """
     session = ClickSession(loaded, film, ahead=batch_size)
     first = session.segment_all(prompts.frame, prompts.structures)
-    masks = masks_of(first, list(prompts.structures))
+    masks = {
+        name: prompted_piece(mask, prompts.structures[name])
+        for name, mask in masks_of(first, list(prompts.structures)).items()
+    }
     if film.num_frames == 1 or not first.any():
         yield from (
             (i, first if i == prompts.frame else np.zeros_like(first))
             for i in range(film.num_frames)
         )
         return
-    yield from session.carry(prompts.frame, masks)
+    for index, labels in session.carry(prompts.frame, masks):
+        yield index, first if index == prompts.frame else labels
 
 
 def label_automatically(

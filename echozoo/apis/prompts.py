@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -209,17 +210,47 @@ def _stack(prompts: Sequence[StructurePrompt], kinds: Iterable[str]) -> dict[str
     return stacked
 
 
-def label_map(logits: Mapping[str, Tensor], size: tuple[int, int]) -> np.ndarray:
+def label_map(loaded: LoadedModel, film: EchoFilm, logits: Mapping[str, Tensor]) -> np.ndarray:
     """Join logits (H0, W0) by structure into one map of CAMUS's labels, (H0, W0) uint8.
 
-    Where masks overlap, the structure with the highest logit stands.
+    The model's postprocessing of masks is done; where masks overlap, the structure with the
+    highest logit stands.
     """
     if not logits:
-        return np.zeros(size, np.uint8)
-    values = [int(choose_structures([name])[0]) for name in logits]
-    best, index = torch.stack(list(logits.values())).max(dim=0)  # (H0, W0)
-    table = torch.tensor(values, dtype=torch.uint8, device=best.device)
-    return torch.where(best > 0, table[index], 0).to(torch.uint8).cpu().numpy()
+        return np.zeros(film.size, np.uint8)
+    values = np.array([int(choose_structures([name])[0]) for name in logits], np.uint8)
+    scores = torch.stack(list(logits.values())).cpu().numpy()  # (K, H0, W0)
+    chain = loaded.model.postprocessing
+    masks = chain.clean(scores[None] > 0, tuple(logits), film.spacing)[0]  # (K, H0, W0)
+    best = np.where(masks, scores, -np.inf).argmax(axis=0)  # (H0, W0)
+    return np.where(masks.any(axis=0), values[best], 0).astype(np.uint8)
+
+
+def prompted_piece(mask: np.ndarray, prompt: StructurePrompt) -> np.ndarray:
+    """Keep the piece of a mask (H0, W0) that was clicked on, or lies most in the box.
+
+    Where no piece was, all of the mask.
+    """
+    meant = np.zeros_like(mask) if prompt.mask is None else prompt.mask.copy()
+    if prompt.box is not None:
+        x1, y1, x2, y2 = np.rint(prompt.box).astype(int).clip(0)
+        meant[y1 : y2 + 1, x1 : x2 + 1] = True
+    clicks = prompt.points[prompt.labels == 1]
+    for x, y in np.rint(clicks).astype(int).clip(0, np.array(mask.shape[::-1]) - 1):
+        meant[y, x] = True
+    piece = same_structure(mask, meant)
+    return piece if piece.any() else mask
+
+
+def same_structure(mask: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Keep the piece of a mask (H0, W0) that lies most on the mask of the frame before.
+
+    Returns:
+        (H0, W0) bool, empty where no piece touches that mask.
+    """
+    pieces = cv2.connectedComponents(mask.astype(np.uint8))[1]  # (H0, W0), 0 outside
+    shared = np.bincount(pieces[before & mask], minlength=1)
+    return pieces == shared.argmax() if shared.any() else np.zeros_like(mask)
 
 
 def masks_of(labels: np.ndarray, structures: Sequence[str]) -> dict[str, np.ndarray]:

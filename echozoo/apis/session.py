@@ -18,6 +18,7 @@ from echozoo.apis.prompts import (
     make_prompt,
     masks_of,
     prompts_from_masks,
+    same_structure,
 )
 from echozoo.datasets.films import tiling_windows
 from echozoo.errors import ConfigError
@@ -79,7 +80,7 @@ class ClickSession:
         prompt = make_prompt(points, labels, box, name=f"{self.film.name}, {structure}")
         check_prompt(self.loaded, self.film, frame, structure, prompt)
         logits = decode_frame(self.loaded, self.embedding(frame), {structure: prompt})
-        return (logits[structure] > 0).cpu().numpy()
+        return label_map(self.loaded, self.film, logits) > 0
 
     def segment_all(self, frame: int, prompts: Mapping[str, StructurePrompt]) -> np.ndarray:
         """Segment several structures of one frame into a label map.
@@ -92,7 +93,7 @@ class ClickSession:
             (H0, W0) uint8 with CAMUS's labels; overlaps go to the highest logit.
         """
         logits = decode_frame(self.loaded, self.embedding(frame), prompts)
-        return label_map(logits, self.film.size)
+        return label_map(self.loaded, self.film, logits)
 
     def carry(
         self, frame: int, masks: Mapping[str, np.ndarray]
@@ -100,8 +101,8 @@ class ClickSession:
         """Carry masks through the film: forwards from a frame to the end, then backwards.
 
         Each frame is prompted by the masks of the one before it, with the kinds of prompts that
-        the model was trained with. A structure that is lost keeps the prompt of the last frame
-        it was seen in.
+        the model was trained with. Of a mask in pieces, the piece that lies most on the mask
+        before counts; a structure that is lost keeps the mask of the last frame it was seen in.
 
         Args:
             frame: The frame that the masks belong to.
@@ -114,16 +115,19 @@ class ClickSession:
             ConfigError: There is no such frame or structure, or the masks are empty.
         """
         check_frame(self.film, frame)
-        first = prompts_from_masks(self._checked(masks), self.loaded.prompts)
-        if not first:
+        masks = {name: mask for name, mask in self._checked(masks).items() if mask.any()}
+        if not masks:
             raise ConfigError(f"{self.film.name}: frame {frame} has no mask to carry; segment it")
         yield frame, self._given(masks)
         for indices in (range(frame + 1, self.film.num_frames), range(frame - 1, -1, -1)):
-            prompts = dict(first)
+            before = dict(masks)
             for index in indices:
+                prompts = prompts_from_masks(before, self.loaded.prompts)
                 labels = self.segment_all(index, prompts)
                 yield index, labels
-                prompts |= prompts_from_masks(masks_of(labels, list(first)), self.loaded.prompts)
+                for name, mask in masks_of(labels, list(masks)).items():
+                    piece = same_structure(mask, before[name])
+                    before[name] = piece if piece.any() else before[name]
 
     def embedding(self, frame: int) -> Embedding:
         """The embedding of one frame; its clip is encoded where it is not known yet."""

@@ -111,6 +111,8 @@ def _parse_header(path: Path, data: bytes) -> tuple[_Stored, int]:
     offset, slope, intercept = struct.unpack_from(f"{order}3f", data, 108)
     steps = struct.unpack_from(f"{order}2f", data, 80)
     sizes = [max(size, 1) for size in dims[1 : max(dims[0], 0) + 1]]
+    if int(np.prod(sizes[3:])) != 1:
+        raise DataError(f"{path}: {dims[0]}-D image, wanted (W, H) or (W, H, T)")
     if kind != _RGB and kind not in _TYPES:
         raise DataError(f"{path}: pixels of NIfTI type {kind}, wanted whole or real numbers")
     if 0 in steps:
@@ -118,7 +120,7 @@ def _parse_header(path: Path, data: bytes) -> tuple[_Stored, int]:
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         slope, intercept = 1.0, 0.0
     dtype = np.dtype(order + _TYPES.get(kind, "u1"))
-    width, height, frames = (*sizes[:2], int(np.prod(sizes[2:])))
+    width, height, frames = (*sizes[:2], (sizes + [1])[2])
     shape = (frames, height, width) + ((3,) if kind == _RGB else ())
     stored = _Stored(None, int(offset), shape, dtype, slope, intercept)
     return stored, int(np.prod(shape)) * dtype.itemsize

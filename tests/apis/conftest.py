@@ -1,0 +1,71 @@
+"""A tiny model of each kind, with random weights, as a run's work folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from echozoo.engine.config_file import load_config
+from echozoo.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+UNET = """
+_base_ = "{configs}/unet_tiny.py"
+model = dict(
+    backbone=dict(base_channels=2, num_stages=3, strides=(1, 1, 1), enc_num_convs=(1, 1, 1),
+                  dec_num_convs=(1, 1), downsamples=(True, True), enc_dilations=(1, 1, 1),
+                  dec_dilations=(1, 1)),
+    decode_head=dict(in_channels=2, in_index=2, channels=2),
+)
+test_dataloader = dict(dataset=dict(image_size=(32, 32)))
+"""
+PROMPTED = """
+_base_ = "{configs}/samus_tra_tiny.py"
+model = dict(
+    backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=32,
+                  pos_embed_size=8, window_size=2, conv_channels=(4, 4, 8), out_channels=16,
+                  {temporal}),
+    prompt_head=dict(embed_dims=16, img_size=32, embedding_size=4, prompts={prompts}),
+    decoder=dict(embed_dims=16, num_heads=2, mlp_dims=32, iou_head_hidden=8),
+)
+test_dataloader = dict(dataset=dict(image_size=(32, 32), clip_length=4))
+"""
+
+
+def write_run(folder: Path, text: str) -> Path:
+    """A run's folder: a config, and random weights as its best checkpoint."""
+    folder.mkdir()
+    config = folder / "tiny.py"
+    config.write_text(text)
+    cfg = load_config(config)
+    init_default_scope("echozoo")
+    torch.manual_seed(3)
+    model = MODELS.build(cfg.model)
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, folder / "best_x_epoch_1.pth")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    return write_run(folder, UNET.format(configs=CONFIGS))
+
+
+@pytest.fixture(scope="session")
+def clicked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes points, and sees one frame at a time."""
+    text = PROMPTED.format(configs=CONFIGS, temporal="temporal=None", prompts=("points",))
+    return write_run(tmp_path_factory.mktemp("runs") / "clicked", text)
+
+
+@pytest.fixture(scope="session")
+def boxed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a temporal module, clips of 4 frames, that takes boxes and masks."""
+    text = PROMPTED.format(
+        configs=CONFIGS, temporal='temporal=dict(type="TRA")', prompts=("boxes", "masks")
+    )
+    return write_run(tmp_path_factory.mktemp("runs") / "boxed", text)

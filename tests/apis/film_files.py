@@ -1,0 +1,65 @@
+"""Films of every kind of file, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def moving_disc(frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """Films (T, H, W) uint8 with a bright disc that grows and moves over noise."""
+    rows, columns = np.indices(size)
+    rng = np.random.default_rng(seed)
+    film = rng.integers(0, 40, (frames, *size))
+    for t, frame in enumerate(film):
+        radius = min(size) / 5 + 2 * np.sin(t / 3)
+        inside = np.hypot(rows - size[0] / 2 - t % 5, columns - size[1] / 2) < radius
+        frame[inside] += 170
+    return film.astype(np.uint8)
+
+
+def write_dicom(path: Path, frames: np.ndarray, region: dict | None = None, **tags: object) -> None:
+    """An uncompressed multi-frame ultrasound image; frames (T, H, W) or (T, H, W, 3) uint8."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = UltrasoundMultiFrameImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    colour = frames.ndim == 4
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape[:3]
+    data.SamplesPerPixel = 3 if colour else 1
+    data.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        data.PlanarConfiguration = 0
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    data.PixelData = frames.tobytes()
+    if region is not None:
+        one = Dataset()
+        one.RegionSpatialFormat = one.RegionDataType = 1
+        one.RegionLocationMinX0 = one.RegionLocationMinY0 = 0
+        one.RegionLocationMaxX1, one.RegionLocationMaxY1 = frames.shape[2] - 1, frames.shape[1] - 1
+        one.PhysicalUnitsXDirection = one.PhysicalUnitsYDirection = 3
+        for key, value in region.items():
+            setattr(one, key, value)
+        data.SequenceOfUltrasoundRegions = [one]
+    for key, value in tags.items():
+        setattr(data, key, value)
+    data.save_as(path, enforce_file_format=True)
+
+
+def write_video(path: Path, frames: np.ndarray, rate: int = 25, codec: str = "libx264") -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            rgb = np.repeat(frame[..., None], 3, axis=-1) if frame.ndim == 2 else frame
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))

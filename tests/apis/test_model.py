@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from film_files import moving_disc
+
+from echozoo.apis.model import load_model
+from echozoo.errors import CheckpointError, ConfigError
+
+FILM = moving_disc(4, (50, 70))
+
+
+def test_what_is_known_of_a_run(unet: Path, clicked: Path, boxed: Path) -> None:
+    plain = load_model(unet)
+    assert (plain.structures, plain.input_size) == (("lv", "myo", "la"), (32, 32))
+    assert (plain.promptable, plain.clip_length, plain.accepts) == (False, 1, ())
+    assert plain.checkpoint == unet / "best_x_epoch_1.pth"
+    assert not plain.model.training
+    temporal = load_model(boxed / "tiny.py", boxed)
+    assert (temporal.promptable, temporal.clip_length) == (True, 4)
+    assert temporal.prompts == temporal.accepts == ("boxes", "masks")
+    assert load_model(clicked).clip_length == 1
+
+
+def test_bad_requests(unet: Path, clicked: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"does not fit PromptableSegmentor"):
+        load_model(clicked / "tiny.py", unet)
+    with pytest.raises(CheckpointError, match=r"no weights: give a checkpoint"):
+        load_model(unet / "tiny.py")
+    with pytest.raises(ConfigError, match=r"no config in this folder"):
+        load_model(tmp_path)
+    with pytest.raises(ConfigError, match=r"fp16 needs a GPU"):
+        load_model(unet, device="cpu", amp="fp16")
+    with pytest.raises(ConfigError, match=r"wanted bf16 or fp16"):
+        load_model(unet, device="cpu", amp="int4")
+    with pytest.raises(ConfigError, match=r"device"):
+        load_model(unet, device="cuda:77")
+    partial = {"state_dict": load_model(clicked).model.state_dict()}
+    partial["state_dict"] = {k: v for k, v in partial["state_dict"].items() if "cnn" not in k}
+    torch.save(partial, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match=r"missing|no weights for"):
+        load_model(clicked / "tiny.py", tmp_path / "part.pth")
+
+
+def test_predict_is_on_the_grid_of_the_film(unet: Path) -> None:
+    loaded = load_model(unet, device="cpu")
+    sample = loaded.predict(FILM)
+    assert sample.pred_masks.shape == (4, 3, 50, 70)
+    inputs, meta = loaded.prepare(FILM)
+    assert inputs.shape == (1, 4, 1, 32, 32)
+    data = loaded.model.data_preprocessor({"inputs": list(inputs), "data_samples": [meta]})
+    logits = loaded.to_native(loaded.model(data["inputs"]), meta)
+    np.testing.assert_array_equal(logits.argmax(1).numpy(), sample.pred_labels.numpy())
+
+
+def test_prompts_are_in_native_pixels(clicked: Path) -> None:
+    loaded = load_model(clicked, device="cpu")
+    embedding = loaded.encode(FILM)
+    native = np.array([[[[34.5, 24.5]], [[-0.5, -0.5]]]] * 4)  # the centre, and the corner
+    labels = np.ones((4, 2, 1), np.int64)
+    logits = loaded.decode(embedding, points=native, labels=labels)
+    assert logits.shape == (4, 2, 16, 16)
+    wanted = loaded.model.decode(
+        embedding.features,
+        torch.tensor([[[[15.5, 15.5]], [[-0.5, -0.5]]]] * 4),
+        torch.as_tensor(labels),
+    )
+    torch.testing.assert_close(logits, wanted)
+    assert loaded.to_native(logits, embedding.meta).shape == (4, 2, 50, 70)
+    one = loaded.decode(embedding[2:3], points=native[:1], labels=labels[:1])
+    torch.testing.assert_close(one, wanted[2:3])
+
+
+def test_boxes_and_masks_reach_the_head(boxed: Path) -> None:
+    loaded = load_model(boxed, device="cpu")
+    embedding = loaded.encode(FILM)
+    masks = FILM[:, None] > 100
+    boxes = np.array([[[20, 10, 50, 40]]] * 4)
+    seen = {}
+    embed = loaded.model.prompt_head.embed
+    loaded.model.prompt_head.embed = lambda *args, **kwargs: (
+        seen.update(kwargs) or embed(*args, **kwargs)
+    )
+    assert loaded.decode(embedding, boxes=boxes, masks=masks).shape == (4, 1, 16, 16)
+    scale = torch.tensor([32 / 70, 32 / 50] * 2)
+    torch.testing.assert_close(
+        seen["boxes"][0, 0], (torch.as_tensor(boxes[0, 0]) + 0.5) * scale - 0.5
+    )
+    # 10 is all inside, -10 all outside; the mean says how much of the image is covered.
+    assert seen["masks"].shape == (4, 1, 16, 16)
+    assert seen["masks"].mean() == pytest.approx(20 * masks.mean() - 10, abs=0.3)
+    assert (seen["masks"][0, 0, 8, 8], seen["masks"][0, 0, 0, 0]) == (10, -10)
+
+
+def test_other_numbers(unet: Path, clicked: Path) -> None:
+    exact = load_model(clicked, device="cpu").encode(FILM).features
+    half = load_model(clicked, device="cpu", amp="bf16").encode(FILM).features
+    small = load_model(clicked, device="cpu", int8=True)
+    kinds = {type(module).__module__ for module in small.model.modules()}
+    assert any("quantized" in kind for kind in kinds)
+    for other in (half.float(), small.encode(FILM).features):
+        difference = (other - exact).abs().max() / exact.abs().max()
+        assert 0 < difference < 0.1
+    points = np.full((4, 1, 1, 2), 20.0)
+    features = small.encode(FILM)
+    assert small.decode(features, points, np.ones((4, 1, 1), np.int64)).isfinite().all()
+    with pytest.raises(ConfigError, match="int8 and compile"):
+        load_model(unet, device="cpu", int8=True, compile=True)
+
+
+@pytest.mark.slow
+def test_compiled(unet: Path) -> None:
+    plain, compiled = (load_model(unet, device="cpu", compile=flag) for flag in (False, True))
+    torch._dynamo.config.disable = True  # the path to it, not the compiler
+    try:
+        one, other = plain.predict(FILM).pred_labels, compiled.predict(FILM).pred_labels
+    finally:
+        torch._dynamo.config.disable = False
+    assert compiled.model._compiled_call_impl is not None
+    torch.testing.assert_close(one, other)

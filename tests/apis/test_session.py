@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from film_files import moving_disc
+
+from echozoo.apis.films import open_film
+from echozoo.apis.model import LoadedModel, load_model
+from echozoo.apis.prompts import prompted_piece, prompts_from_masks, same_structure
+from echozoo.apis.session import ClickSession
+from echozoo.errors import ConfigError
+from echozoo.postprocessing import Postprocessing
+
+FILM = moving_disc(11, (40, 48))
+DISC = FILM > 120
+
+
+class Threshold:
+    """Stands in for a trained network: its mask is what is bright, where the prompt is inside."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.passes, self.prompts, self.loaded = [], [], loaded
+        loaded.encode, loaded.decode = self.encode, self.decode
+        loaded.to_native = lambda logits, meta: logits
+
+    def encode(self, frames, spacing=None):
+        self.passes.append(len(frames))
+        inputs, meta = self.loaded.prepare(frames, spacing)
+        from echozoo.apis.model import Embedding
+
+        return Embedding(torch.as_tensor(frames.astype(np.float32))[:, None], meta)
+
+    def decode(self, embedding, points=None, labels=None, boxes=None, masks=None):
+        self.prompts.append((points, labels, boxes, masks))
+        count = len((points if points is not None else boxes)[0])
+        return (embedding.features - 120).expand(-1, count, -1, -1).clone()
+
+
+@pytest.fixture
+def loaded(clicked: Path) -> LoadedModel:
+    return load_model(clicked, device="cpu")
+
+
+def test_one_pass_a_frame_whatever_is_clicked(loaded: LoadedModel) -> None:
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    for structure in ("lv", "la", "lv"):
+        mask = session.segment(3, structure, [(24, 20), (2, 2)], [1, 0])
+        np.testing.assert_array_equal(mask, DISC[3])
+    assert network.passes == [1]
+    points, labels, boxes, _ = network.prompts[0]
+    np.testing.assert_array_equal(points, [[[[24, 20], [2, 2]]]])
+    np.testing.assert_array_equal(labels, [[[1, 0]]])
+    assert boxes is None
+
+
+def test_the_cache_is_bounded(loaded: LoadedModel) -> None:
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM), cache_frames=2)
+    for frame in (0, 1, 0, 2, 0, 1):
+        session.segment(frame, "lv", [(24, 20)])
+    assert network.passes == [1] * 4  # 0, 1, 2, and 1 again
+    assert len(session._cache) == 2
+
+
+def test_a_temporal_model_sees_clips(boxed: Path) -> None:
+    loaded = load_model(boxed, device="cpu")
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    for frame in (10, 9, 5):
+        session.segment(frame, "lv", box=(10, 10, 40, 30))
+    assert network.passes == [4, 4]
+    np.testing.assert_array_equal(session.embedding(10).features[0, 0], FILM[10])
+    short = ClickSession(loaded, open_film(FILM[:3]))
+    np.testing.assert_array_equal(short.embedding(2).features[0, 0], FILM[2])
+
+
+def test_the_real_clip_of_a_temporal_model(boxed: Path) -> None:
+    loaded = load_model(boxed, device="cpu")
+    session = ClickSession(loaded, open_film(FILM))
+    whole = loaded.encode(FILM[7:11]).features  # the last clip ends with the film
+    torch.testing.assert_close(session.embedding(9).features, whole[2:3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((11, "lv", [(3, 3)]), "frame 11 wanted, it has 0 to 10"),
+        ((-1, "lv", [(3, 3)]), "frame -1 wanted"),
+        ((0, "rv", [(3, 3)]), "no structure 'rv' in this model; it knows lv, myo, la"),
+        ((0, "lv", [(48, 3)]), r"\(48, 3\) for lv lies outside the image of 48 x 40"),
+        ((0, "lv", [(3, -1)]), "outside the image"),
+        ((0, "lv", [(float("nan"), 1)]), "outside the image"),
+        ((0, "lv", []), "nothing given for lv"),
+        ((0, "lv", [(3, 3)], [2]), "1 for the structure or 0"),
+        ((0, "lv", [(3, 3)], [1, 0]), "wanted one label a point"),
+        ((0, "lv", [(3, 3, 3)]), "pairs"),
+        ((0, "lv", [], None, (1, 1, 9, 9)), "boxes given for lv, .* trained with points"),
+    ],
+)
+def test_prompts_that_cannot_be(loaded: LoadedModel, arguments: tuple, reason: str) -> None:
+    session = ClickSession(loaded, open_film(FILM))
+    with pytest.raises(ConfigError, match=reason):
+        session.segment(*arguments)
+
+
+def test_models_without_prompts_have_no_sessions(unet: Path) -> None:
+    with pytest.raises(ConfigError, match="needs no prompts"):
+        ClickSession(load_model(unet, device="cpu"), open_film(FILM))
+
+
+@pytest.mark.parametrize("start", [0, 4, 10])
+def test_carry_goes_through_the_film_both_ways(loaded: LoadedModel, start: int) -> None:
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    order = [start, *range(start + 1, 11), *range(start - 1, -1, -1)]
+    for wanted, (index, labels) in zip(
+        order, session.carry(start, {"la": DISC[start]}), strict=True
+    ):
+        assert index == wanted
+        np.testing.assert_array_equal(labels, 3 * DISC[index])
+    for points, labels, _, _ in network.prompts:
+        (x, y), value = points[0, 0, 0].astype(int), labels[0, 0, 0]
+        assert value == 1
+        assert any(disc[y, x] for disc in DISC)
+
+
+def test_carry_holds_on_to_what_is_lost(loaded: LoadedModel) -> None:
+    network = Threshold(loaded)
+    film = FILM.copy()
+    film[5] = 0
+    labels = dict(ClickSession(loaded, open_film(film)).carry(3, {"lv": DISC[3]}))
+    assert not labels[5].any()
+    np.testing.assert_array_equal(labels[6], DISC[6])
+    # Frames 4 to 10 are prompted in turn; 6 is prompted by the mask of 4 again.
+    np.testing.assert_array_equal(network.prompts[2][0], network.prompts[1][0])
+
+
+def test_carry_of_nothing(loaded: LoadedModel) -> None:
+    session = ClickSession(loaded, open_film(FILM))
+    with pytest.raises(ConfigError, match="no mask to carry"):
+        next(session.carry(0, {"lv": np.zeros((40, 48), bool)}))
+    with pytest.raises(ConfigError, match="mask 'lv' of"):
+        next(session.carry(0, {"lv": np.zeros((4, 4), bool)}))
+    with pytest.raises(ConfigError, match="frame 99"):
+        next(session.carry(99, {"lv": DISC[0]}))
+
+
+def test_masks_as_prompts() -> None:
+    mask = np.zeros((30, 40), bool)
+    mask[5:15, 8:29] = True
+    prompts = prompts_from_masks(
+        {"lv": mask, "la": np.zeros_like(mask)}, ("points", "boxes", "masks"), margin=0.1
+    )
+    assert list(prompts) == ["lv"]
+    x, y = prompts["lv"].points[0]
+    assert mask[int(y), int(x)]
+    assert y in (9, 10)
+    np.testing.assert_allclose(prompts["lv"].box, [8 - 2.5, 5 - 1.4, 28 + 2.5, 14 + 1.4])
+    assert prompts["lv"].mask is mask
+    pixel = np.zeros_like(mask)
+    pixel[0, 0] = True
+    assert (
+        np.diff(prompts_from_masks({"lv": pixel}, ("boxes",))["lv"].box.reshape(2, 2), axis=0) > 0
+    ).all()
+
+
+def test_pieces_of_a_mask() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[1:4, 1:4] = mask[10:19, 10:19] = True
+    before = np.zeros_like(mask)
+    before[2:8, 2:8] = True
+    assert same_structure(mask, before).sum() == 9
+    assert same_structure(mask, ~mask).sum() == 0
+    prompt = prompts_from_masks({"lv": before & mask}, ("points",))["lv"]
+    assert prompted_piece(mask, prompt).sum() == 9
+
+
+def test_postprocessing_of_the_config_is_done(loaded: LoadedModel) -> None:
+    Threshold(loaded)
+    film = FILM.copy()
+    film[0, :3, :3] = 255
+    loaded.model.postprocessing = Postprocessing([dict(type="LargestComponent")])
+    mask = ClickSession(loaded, open_film(film)).segment(0, "lv", [(24, 20)])
+    np.testing.assert_array_equal(mask, DISC[0])
