@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from echozoo.datasets.anatomy import Structure
+from echozoo.datasets.anatomy import Instant, Structure, View
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.aggregate import ABSENT, ALL, EMPTY, MEAN, SCORED
 from echozoo.postprocessing.plausibility import MEANINGS
@@ -83,6 +83,7 @@ def render(run: TestRun) -> str:
     summaries = run.results["summaries"]
     structures = list(dict.fromkeys(s["structure"] for s in summaries if s["structure"] != MEAN))
     images = failures(run.rows)
+    cases = {kind: _cases(run, kind, structures) for kind in ("worst", "best")}
     charts = report_figures
     return environment.get_template("report.html").render(
         run=run,
@@ -96,7 +97,7 @@ def render(run: TestRun) -> str:
         dice_charts=_safe(charts.histograms(run.rows, "dice", "Dice of an image")),
         distance_charts=_safe(charts.histograms(run.rows, "hd95_mm", "HD95 of an image, mm")),
         curves=_safe(charts.training_curves(run.folder)),
-        cases={kind: _cases(run, kind, structures) for kind in ("worst", "best")},
+        cases=cases,
         failures=images[:MOST_FAILURES],
         num_failures=len(images),
         reasons=_count_reasons(images),
@@ -122,10 +123,10 @@ def facts(run: TestRun) -> list[tuple[str, str]]:
     choices = [f"{key} {_plain(data[key])}" for key in keys if data.get(key) is not None]
     pairs = [
         ("Model", _model(cfg.get("model") or {})),
-        ("After the network", _steps((cfg.get("model") or {}).get("postprocessing")) if cfg else ""),
+        ("Post-processing", _steps((cfg.get("model") or {}).get("postprocessing")) if cfg else ""),
         ("Checkpoint", cfg.get("load_from")),
         ("Data", data.get("data_root")),
-        ("Of it", ", ".join(choices)),
+        ("Selection", ", ".join(choices)),
         ("Command", run.results.get("command")),
         ("Config", run.config_name or run.results.get("config")),
         ("Date", _date(run.results.get("date"))),
@@ -139,7 +140,8 @@ def groups(summaries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str
     found: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
         parts = [part for part in (summary["instant"], summary["view"]) if part != ALL]
-        found.setdefault(" · ".join(parts) or "All images", []).append(summary)
+        label = ", ".join(_named(part) for part in parts) or "All images"
+        found.setdefault(label, []).append(summary)
     return list(found.items())
 
 
@@ -247,7 +249,7 @@ def _model(model: dict[str, Any]) -> str:
 
 def _steps(steps: Any) -> str:
     if not steps:
-        return "nothing (no post-processing)"
+        return "none"
     named = []
     for step in steps:
         options = ", ".join(f"{k}={_plain(v)}" for k, v in step.items() if k != "type")
@@ -257,6 +259,12 @@ def _steps(steps: Any) -> str:
 
 def _type(part: dict[str, Any]) -> str:
     return str(part.get("type", "?"))
+
+
+def _named(part: str) -> str:
+    """Name an instant or a view in words, with its abbreviation."""
+    words = {member.value: member.full_name for member in (*Instant, *View)}
+    return f"{words[part].capitalize()} ({part})" if part in words else part
 
 
 def _plain(value: Any) -> str:

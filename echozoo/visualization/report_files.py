@@ -25,7 +25,7 @@ class TestRun:
     results: dict[str, Any]
     """results.json: summaries with intervals, definitions, versions."""
     rows: list[dict[str, Any]]
-    """results.csv: one row a structure in an image; numbers are floats, NaN where a cell is empty."""
+    """results.csv: one row a structure in an image; numbers are floats, an empty cell NaN."""
     cases: list[dict[str, Any]]
     """cases/cases.json: the best and worst images."""
     ef: dict[str, Any]
