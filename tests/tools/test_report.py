@@ -1,0 +1,80 @@
+"""tools/test.py, then tools/report.py on what it left."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from echozoo.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_tool(monkeypatch, name: str, *args: object) -> None:
+    monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, args)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+    if ended.value.code:
+        raise RuntimeError(ended.value.code)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A very small U-Net with every step of post-processing."""
+    path = tmp_path / "tiny.py"
+    path.write_text(
+        f"""
+_base_ = "{ROOT / "configs/unet_tiny.py"}"
+model = dict(
+    backbone=dict(base_channels=4),
+    decode_head=dict(in_channels=4, channels=4),
+    postprocessing=[
+        dict(type="TemporalGaussian", sigma_frames=1.0),
+        dict(type="LargestComponent"),
+        dict(type="FillHoles"),
+        dict(type="CloseGap"),
+    ],
+)
+test_dataloader = dict(num_workers=0, dataset=dict(image_size=(32, 32)))
+"""
+    )
+    return path
+
+
+def test_a_page_of_a_tested_run(config, phantom, tmp_path, monkeypatch, capsys):
+    init_default_scope("echozoo")
+    model = MODELS.build(Config.fromfile(config).model)
+    checkpoint = tmp_path / "weights.pth"
+    torch.save({"state_dict": model.state_dict()}, checkpoint)
+    folder = tmp_path / "run"
+    run_tool(
+        monkeypatch, "test", config, checkpoint, "--data-root", phantom, "--work-dir", folder
+    )  # fmt: skip
+    assert "implausible predictions: " in capsys.readouterr().out
+    with open(folder / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"flags", "predicted_px"} <= set(rows[0])
+    assert not any("components" in row["flags"] for row in rows), "cleaned before it was measured"
+    kinds = [case["kind"] for case in json.loads((folder / "cases/cases.json").read_text())]
+    assert kinds.count("worst") > 0
+
+    run_tool(monkeypatch, "report", folder)
+    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+    page = (folder / "report.html").read_text()
+    assert "TemporalGaussian (sigma_frames=1.0), then LargestComponent" in page
+    assert page.count("data:image/jpeg;base64,") == len(kinds)
+    assert "ClipEncoderDecoder: UNet, FCNHead" in page
+    assert "tools/test.py" in page
+
+
+def test_a_folder_without_results_is_one_line(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="^error: .*no results.json here; run tools/test.py"):
+        run_tool(monkeypatch, "report", tmp_path)
