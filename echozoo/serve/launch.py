@@ -51,7 +51,7 @@ def serve(loaded: Any, options: ServeOptions, host: str, port: int) -> None:
             flush=True,
         )
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
     )
     try:
         uvicorn.Server(config).run(sockets=[listener])
