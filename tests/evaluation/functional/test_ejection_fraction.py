@@ -205,7 +205,7 @@ def test_a_mask_of_a_real_size_is_quick() -> None:
         start = time.perf_counter()
         disks(mask, (0.21, 0.25))
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.1  # 7 ms on an idle core; pairs of points in a loop take seconds
+    assert min(times) < 0.1  # 13 ms on a shared core; pairs of points in a loop take seconds
 
 
 def beats(period: int, count: float, phase: float = 0.0) -> np.ndarray:
