@@ -28,6 +28,8 @@ model = dict(
         img_size=128,
         embedding_size=16,
         prompts=("points",),
+        # One small model for three structures: each click says which one it is for.
+        num_structures=3,
     ),
     decoder=dict(
         type="SAMMaskDecoder", embed_dims=64, num_heads=4, mlp_dims=256, iou_head_hidden=64

@@ -139,6 +139,7 @@ class LoadedModel:
         labels: np.ndarray | None = None,
         boxes: np.ndarray | None = None,
         masks: np.ndarray | None = None,
+        structures: Sequence[str] | None = None,
     ) -> Tensor:
         """Masks for prompts in NATIVE pixels: the cheap half, once a click.
 
@@ -148,9 +149,10 @@ class LoadedModel:
             labels: (n, K, P): 1 foreground, 0 background, -1 padding.
             boxes: (n, K, 4), (x1, y1, x2, y2).
             masks: (n, K, H0, W0) bool.
+            structures: Short names of the K structures; None is all of the model's.
 
         Returns:
-            Low-resolution logits (n, K, 4h, 4w); K may be any number.
+            Low-resolution logits (n, K, 4h, 4w).
         """
         features, meta = embedding.features, embedding.meta
         device = features.device
@@ -159,6 +161,7 @@ class LoadedModel:
             "labels": None if labels is None else torch.as_tensor(labels).to(device),
             "boxes": None if boxes is None else self._box_to_input(boxes, meta).to(device),
             "masks": None if masks is None else self._mask_to_input(masks, features, meta),
+            "structures": structures and [self.structures.index(name) for name in structures],
         }
         with self._autocast():
             sparse, dense, features = self.model.prompt_head.embed(features, **prompts)

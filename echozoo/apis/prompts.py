@@ -187,7 +187,8 @@ def decode_frame(
     logits = {}
     for kinds, names in groups.items():
         stacked = _stack([prompts[name] for name in names], kinds)
-        native = loaded.to_native(loaded.decode(embedding, **stacked), embedding.meta)
+        low = loaded.decode(embedding, **stacked, structures=names)
+        native = loaded.to_native(low, embedding.meta)
         logits |= dict(zip(names, native[0], strict=True))  # (1, K, H0, W0)
     return logits
 

@@ -155,3 +155,19 @@ def test_a_box_gives_the_ventricle_of_real_patients(published, shared, tmp_path)
         found = sample.pred_masks[:, 0].numpy()
         overlap = 2 * np.sum(truth & found, axis=(1, 2)) / np.sum(truth + 0 + found, axis=(1, 2))
         assert overlap.min() > 0.9
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_click_gives_the_atrium_of_a_real_patient(published, shared, tmp_path):
+    cfg = Config.fromfile("configs/lite_medsam.py")
+    settings = dict(data_root=str(shared / "data/camus_mini"), indices=1, cache_dir=str(tmp_path))
+    item = DATASETS.build({**cfg.test_dataloader.dataset, **settings})[0]
+    sample = item["data_samples"]
+    batch = dict(inputs=[item["inputs"][:1]], data_samples=[sample])
+    embedding = published.encode(published.data_preprocessor(batch)["inputs"][0])
+    truth = sample.gt_labels[0] == 3
+    y, x = truth.nonzero().float().mean(0)
+    points = torch.stack([x, y]).view(1, 1, 1, 2)
+    found = published.decode(embedding, points, torch.ones(1, 1, 1))[0, 0] > 0
+    assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.85

@@ -23,11 +23,16 @@ class ManualPromptHead(nn.Module):
     Points without a box get SAM's padding point, so one click makes two sparse tokens. At another
     input size than the nominal one, coordinates are understood in the pixels of that input.
 
+    A click beside the wall may mean the cavity or the wall. Where one model serves several
+    structures, ``num_structures`` adds a learnt token to each prompt that says which one is meant.
+    SAM and SAMUS have none: they are trained for one structure, or guess.
+
     Args:
         embed_dims: Channels of the embeddings.
         img_size: Nominal height and width of the network's input in pixels.
         embedding_size: Nominal height and width of the image embedding.
         prompts: Which prompts `forward` takes from the samples: "points", "boxes", "masks".
+        num_structures: Structures that prompts name; 0 leaves them unnamed, as SAM does.
 
     Raises:
         ConfigError: No prompts, or unknown ones.
@@ -39,6 +44,7 @@ class ManualPromptHead(nn.Module):
         img_size: int = 256,
         embedding_size: int = 32,
         prompts: Sequence[str] = ("points",),
+        num_structures: int = 0,
     ) -> None:
         super().__init__()
         if not prompts or not set(prompts) <= set(FIELDS):
@@ -48,6 +54,7 @@ class ManualPromptHead(nn.Module):
         self.prompts = tuple(prompts)
         grid, image = (embedding_size, embedding_size), (img_size, img_size)
         self.encoder = PromptEncoder(embed_dims, grid, image, mask_in_chans=16)
+        self.names = nn.Embedding(num_structures, embed_dims) if num_structures else None
 
     def forward(
         self, embedding: Tensor, samples: list[EchoDataSample] | None
@@ -84,6 +91,7 @@ class ManualPromptHead(nn.Module):
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
+        structures: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Embed prompts for N images with K structures each, in one pass.
 
@@ -93,13 +101,16 @@ class ManualPromptHead(nn.Module):
             labels: (N, K, P): 1 foreground, 0 background, -1 padding. With points only.
             boxes: (N, K, 4), (x1, y1, x2, y2) in pixels of the network's input.
             masks: (N, K, 4h, 4w), coarse masks as logits.
+            structures: Which of the ``num_structures`` the K prompts are for, from 0; None is all
+                of them in their order.
 
         Returns:
             sparse (N, K, n, C), dense (N, K, C, h, w) and the embedding. n is P + 1 for points,
-            2 for a box, P + 2 for both, 0 for a mask alone.
+            2 for a box, P + 2 for both, 0 for a mask alone; one more where prompts are named.
 
         Raises:
-            ConfigError: No prompt at all, or points without labels.
+            ConfigError: No prompt at all, points without labels, or another number of prompts
+                than of structures.
         """
         given = [prompt for prompt in (points, boxes, masks) if prompt is not None]
         if not given or (points is None) != (labels is None):
@@ -121,7 +132,29 @@ class ManualPromptHead(nn.Module):
             sparse, dense = self.encoder(clicks, boxes, masks)
         if masks is None:  # the embedding of "no mask", one for all positions
             dense = dense[..., :1, :1].expand(-1, -1, *size)
-        return sparse.unflatten(0, batch), dense.unflatten(0, batch), embedding
+        sparse = self.name(sparse.unflatten(0, batch), structures)
+        return sparse, dense.unflatten(0, batch), embedding
+
+    def name(self, sparse: Tensor, structures: Sequence[int] | None = None) -> Tensor:
+        """Add the tokens that say which structures are meant, where the head has them.
+
+        Args:
+            sparse: (N, K, n, C).
+            structures: As for `embed`.
+
+        Returns:
+            (N, K, n + 1, C), or ``sparse`` as it is.
+        """
+        if self.names is None:
+            return sparse
+        names = self.names.weight if structures is None else self.names.weight[list(structures)]
+        if len(names) != sparse.shape[1]:
+            raise ConfigError(
+                f"ManualPromptHead: found prompts for {sparse.shape[1]} structures, wants "
+                f"{len(names)}; say which of them are meant (structures=...)"
+            )
+        tokens = names[None, :, None].expand(len(sparse), -1, -1, -1)  # N, K, 1, C
+        return torch.cat([sparse, tokens], 2)
 
     def dense_pe(self, size: Sequence[int] | None = None) -> Tensor:
         """Encode the positions of an image embedding of ``size`` (h, w), nominal where None.

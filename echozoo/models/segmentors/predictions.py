@@ -70,12 +70,20 @@ def _attach(
     sample: EchoDataSample, masks: Tensor, scores: Tensor, postprocessing: Postprocessing
 ) -> None:
     """Store masks (T, K, H0, W0); a pixel of several is labelled with the highest score's."""
+    labels = _label_map(masks, scores)
     if postprocessing.mask_steps:
+        # Of the label map: pieces and holes of it are those that a user sees.
+        structures = torch.arange(1, masks.shape[1] + 1, device=masks.device)
+        masks = labels[:, None] == structures.view(1, -1, 1, 1)
         clean = postprocessing.clean(masks.cpu().numpy(), sample.structures, sample.spacing)
         masks = torch.from_numpy(clean).to(masks.device)
+        labels = _label_map(masks, scores)
+    sample.pred_masks, sample.pred_labels = masks, labels
+
+
+def _label_map(masks: Tensor, scores: Tensor) -> Tensor:
     structure = scores.masked_fill(~masks, -torch.inf).argmax(dim=1)  # (T, H0, W0)
-    sample.pred_masks = masks
-    sample.pred_labels = torch.where(masks.any(dim=1), structure + 1, 0).to(torch.uint8)
+    return torch.where(masks.any(dim=1), structure + 1, 0).to(torch.uint8)
 
 
 def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of
+from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.models.segmentors.predictions import attach_structure_masks
 from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS, PROMPT_HEADS
@@ -109,18 +110,33 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         embedding = self.backbone(images, num_frames=num_frames)
         return self.neck(embedding) if self.neck is not None else embedding
 
-    def decode(self, embedding: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+    def decode(
+        self,
+        embedding: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        structures: Sequence[int] | None = None,
+    ) -> Tensor:
         """Masks for points: the cheap half, needed once a click.
+
+        A model that takes boxes and no points decodes boxes around them, see `decode_clicks`.
 
         Args:
             embedding: What `encode` returned, (N, E, h, w).
             points: (N, K, P, 2) as (x, y) in pixels of the network's input.
             labels: (N, K, P), 1 foreground, 0 background, -1 padding.
+            structures: Which structures the K are, from 0, for a prompt head that names them;
+                None is all of them in their order.
 
         Returns:
             Low-resolution logits (N, K, 4h, 4w).
         """
-        return self._decode(*self.prompt_head.embed(embedding, points=points, labels=labels))
+        prompts = self.prompt_head.prompts
+        if "boxes" in prompts and "points" not in prompts:
+            return decode_clicks(self, embedding, points, labels)
+        named = {} if structures is None else {"structures": structures}
+        embedded = self.prompt_head.embed(embedding, points=points, labels=labels, **named)
+        return self._decode(*embedded)
 
     def _decode(self, sparse: Tensor, dense: Tensor, embedding: Tensor) -> Tensor:
         dense_pe = self.prompt_head.dense_pe(embedding.shape[-2:])

@@ -149,3 +149,18 @@ def test_errors_are_one_line():
         head().embed(embedding)
     with pytest.raises(ConfigError, match=r"mask prompts of \(9, 9\), wants \(16, 16\)"):
         head().embed(embedding, masks=torch.zeros(1, 1, 9, 9))
+
+
+def test_named_structures_get_a_token_each():
+    head = ManualPromptHead(embed_dims=16, img_size=64, embedding_size=8, num_structures=3)
+    plain = ManualPromptHead(embed_dims=16, img_size=64, embedding_size=8)
+    plain.encoder = head.encoder
+    embedding = torch.rand(2, 16, 8, 8)
+    prompts = dict(points=torch.rand(2, 3, 1, 2) * 64, labels=torch.ones(2, 3, 1))
+    sparse, _, _ = head.embed(embedding, **prompts)
+    torch.testing.assert_close(sparse[:, :, :2], plain.embed(embedding, **prompts)[0])
+    torch.testing.assert_close(sparse[:, :, 2], head.names.weight.expand(2, -1, -1))
+    some = {name: value[:, 1:2] for name, value in prompts.items()}
+    torch.testing.assert_close(head.embed(embedding, **some, structures=[1])[0], sparse[:, 1:2])
+    with pytest.raises(ConfigError, match="prompts for 1 structures, wants 3"):
+        head.embed(embedding, **some)
