@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from echozoo.datasets.io import read_volume
+from echozoo.engine.config_file import load_config
+from echozoo.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = """
+_base_ = "{root}/configs/unet_tiny.py"
+model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
+test_dataloader = dict(dataset=dict(image_size=(32, 32)))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.py").write_text(CONFIG.format(root=ROOT))
+    cfg = load_config(folder / "tiny.py")
+    init_default_scope("echozoo")
+    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, folder / "best_a_epoch_1.pth")
+    return folder
+
+
+@pytest.fixture
+def infer(monkeypatch: pytest.MonkeyPatch):
+    spec = importlib.util.spec_from_file_location("infer", ROOT / "tools" / "infer.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def call(*arguments: object) -> int | str:
+        monkeypatch.setattr("sys.argv", ["infer.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            tool.main()
+        return stop.value.code
+
+    return call
+
+
+def test_a_folder_with_a_broken_film(
+    infer, run: Path, phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = next((phantom / "database_nifti").iterdir())
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"\x1f\x8b")
+    out = tmp_path / "out"
+    options = ["--device", "cpu", "--postprocess", "LargestComponent", "--batch-size", 2]
+    assert infer(run, patient, broken, "-o", out, *options) == 1
+    text = capsys.readouterr().out
+    assert "1 failed:\n  broken: " in text
+    films = [p for p in patient.glob("*.nii.gz") if not p.name.endswith("_gt.nii.gz")]
+    assert f"{len(films)} of {len(films) + 1} films" in text
+    for film in films:
+        folder = out / film.name.removesuffix(".nii.gz")
+        labels, source = read_volume(folder / "labels.nii.gz", label=True), read_volume(film)
+        assert labels.array.shape == source.array.shape
+        assert labels.spacing == source.spacing
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["checkpoint"] == str(run / "best_a_epoch_1.pth")
+        assert np.unique(labels.array).max() <= 3
+
+
+def test_a_config_and_a_checkpoint(infer, run: Path, tmp_path: Path, phantom: Path) -> None:
+    film = next(phantom.rglob("*_ED.nii.gz"))
+    for checkpoint in (run, run / "best_a_epoch_1.pth"):
+        assert infer(run / "tiny.py", checkpoint, film, "-o", tmp_path, "--device", "cpu") == 0
+
+
+def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
+    out = ["-o", tmp_path / "out", "--device", "cpu"]
+    assert "no weights: give a checkpoint" in infer(run / "tiny.py", tmp_path, *out)
+    assert "a checkpoint and no film" in infer(run / "tiny.py", run, *out)
+    assert "no films in this folder" in infer(run, tmp_path, *out)
+    assert "no such file" in infer(run, tmp_path / "absent.nii", *out)
+    assert "needs no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)
+    assert "no such config" in infer("absent.py", tmp_path, *out)
+    assert "wanted RUN, or CONFIG" in infer(run, tmp_path, "--coarse", 1, 2, 3, "-o", tmp_path)
+    assert infer(run, tmp_path, "--postprocess", "Absent", *out).startswith("error: ")
