@@ -6,6 +6,7 @@ estimates how good a mask is, and that tells a box that fits a structure from on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,11 @@ _NOTHING = -10.0  # logit of an empty mask
 
 @torch.no_grad()
 def decode_clicks(
-    model: PromptableSegmentor, embedding: Tensor, points: Tensor, labels: Tensor
+    model: PromptableSegmentor,
+    embedding: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    structures: Sequence[int] | None = None,
 ) -> Tensor:
     """Decode boxes of several sizes around each structure's clicks, and keep the best mask.
 
@@ -35,19 +40,23 @@ def decode_clicks(
         embedding: Image embeddings (N, E, h, w).
         points: (N, K, P, 2) as (x, y) in pixels of the network's input.
         labels: (N, K, P), 1 foreground, 0 background, -1 padding.
+        structures: Which structures the K are, from 0; None is all of them in their order.
 
     Returns:
         Low-resolution logits (N, K, 4h, 4w); without a foreground point, those of an empty mask.
     """
+    structures = range(points.shape[1]) if structures is None else structures
     logits = [
-        _best(model, embedding[n : n + 1], points[n, k], labels[n, k])
+        _best(model, embedding[n : n + 1], points[n, k], labels[n, k], structure)
         for n in range(points.shape[0])
-        for k in range(points.shape[1])
+        for k, structure in enumerate(structures)
     ]
     return torch.stack(logits).unflatten(0, points.shape[:2])  # N, K, 4h, 4w
 
 
-def _best(model: PromptableSegmentor, embedding: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+def _best(
+    model: PromptableSegmentor, embedding: Tensor, points: Tensor, labels: Tensor, structure: int
+) -> Tensor:
     height, width = embedding.shape[-2:]
     inside = points[labels == 1].float()  # P', 2
     if not len(inside):
@@ -56,7 +65,9 @@ def _best(model: PromptableSegmentor, embedding: Tensor, points: Tensor, labels:
     scale = encoder.input_image_size[0] / encoder.image_embedding_size[0]
     size = points.new_tensor([width * scale, height * scale], dtype=torch.float32)
     boxes = _boxes(inside, size)
-    sparse, dense, embedding = model.prompt_head.embed(embedding, boxes=boxes[None])
+    sparse, dense, embedding = model.prompt_head.embed(
+        embedding, boxes=boxes[None], structures=[structure] * len(boxes)
+    )
     dense_pe = model.prompt_head.dense_pe((height, width))
     logits, quality = model.decoder(embedding, dense_pe, sparse, dense)
     logits = logits[0, :, 0]  # boxes, 4h, 4w
