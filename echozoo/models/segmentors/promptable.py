@@ -131,9 +131,9 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         Returns:
             Low-resolution logits (N, K, 4h, 4w).
         """
-        prompts = self.prompt_head.prompts
+        prompts = getattr(self.prompt_head, "prompts", ())
         if "boxes" in prompts and "points" not in prompts:
-            return decode_clicks(self, embedding, points, labels)
+            return decode_clicks(self, embedding, points, labels, structures)
         named = {} if structures is None else {"structures": structures}
         embedded = self.prompt_head.embed(embedding, points=points, labels=labels, **named)
         return self._decode(*embedded)
