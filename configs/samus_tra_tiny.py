@@ -51,7 +51,7 @@ val_dataloader = image_size
 test_dataloader = image_size
 
 # From scratch a constant 1e-4 would take days: a short warm-up, then a cosine down to nothing.
-max_epochs = 60
+max_epochs = 50
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="AdamW", lr=1e-3, weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
