@@ -317,28 +317,29 @@ def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, 2]}
 
 
+# The peak of this process alone: getrusage's starts with that of the process that started it.
 PEAK = """
-import resource, sys
+import sys
+from pathlib import Path
 from echozoo.apis import EchoInferencer
 run, film, out = sys.argv[1:]
-inferencer = EchoInferencer(run, device="cpu", batch_size=8, progress=False)
-inferencer(film, out)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+EchoInferencer(run, device="cpu", batch_size=8, progress=False)(film, out)
+status = Path("/proc/self/status").read_text()
+print(status.partition("VmHWM:")[2].split()[0])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to measure with")
 @pytest.mark.parametrize("kind", ["nii.gz", "mp4"])
 def test_memory_does_not_grow_with_the_film(unet: Path, tmp_path: Path, kind: str) -> None:
     peaks = []
-    for repeats in (15, 150):
-        film = np.tile(moving_disc(10, (240, 320)), (repeats, 1, 1))
-        path = tmp_path / f"film{repeats}.{kind}"
-        write_video(path, film) if kind == "mp4" else sitk.WriteImage(
-            sitk.GetImageFromArray(film), str(path)
-        )
+    for frames in (100, 900):  # both beyond the longest GIF
+        film = np.tile(moving_disc(10, (208, 272)), (frames // 10, 1, 1))
+        path = tmp_path / f"film{frames}.{kind}"
+        write_video(path, film) if kind == "mp4" else write_itk(path, film)
         command = [sys.executable, "-c", PEAK, str(unet), str(path), str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout.split()[-1]) / 1024)
-    whole = 1500 * 240 * 320 / 2**20  # 110 MiB: the long film's pixels alone
-    assert peaks[1] - peaks[0] < 0.25 * whole, peaks
+    whole = 800 * 208 * 272 / 2**20  # what the longer film's pixels take more: 43 MiB
+    assert peaks[1] - peaks[0] < 0.3 * whole, peaks
