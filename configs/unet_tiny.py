@@ -13,7 +13,7 @@ train_dataloader = dict(batch_size=4, **image_size)
 val_dataloader = image_size
 test_dataloader = image_size
 
-max_epochs = 60
+max_epochs = 50
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [dict(type="PolyLR", power=0.9, end=max_epochs, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=max_epochs, val_interval=5)
