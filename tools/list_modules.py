@@ -9,6 +9,7 @@ python tools/list_modules.py --all
 from __future__ import annotations
 
 import argparse
+import sys
 import contextlib
 import inspect
 from collections.abc import Iterator
@@ -82,8 +83,11 @@ def main() -> None:
         hint = closest(args.kind, there)
         raise ConfigError(f"--kind {args.kind}: no such kind{hint} ({', '.join(sorted(there))})")
 
-    table = Table("kind", "name", "what it is")
-    table.add_column("parameters", justify="right")
+    table = Table()
+    for name in ("kind", "name"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what it is", no_wrap=True, overflow="ellipsis")
+    table.add_column("parameters", justify="right", no_wrap=True)
     for kind in [args.kind] if args.kind else there:
         for name, part in own_parts(there[kind]):
             line = (inspect.getdoc(part) or "").partition("\n")[0]
@@ -92,7 +96,8 @@ def main() -> None:
             for name, scope in upstream_parts(there[kind]):
                 table.add_row(kind, name, f"({scope})", "")
         table.add_section()
-    Console().print(table)
+    # A pipe has no width of its own: let nothing be cut there.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":
