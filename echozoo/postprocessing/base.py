@@ -39,7 +39,7 @@ class MaskStep(ABC):
         """Change the masks of one image.
 
         Args:
-            masks: (K, H, W) bool. Background is what is in no mask; masks may overlap.
+            masks: (K, H, W) bool. Background is what is in no mask; no two overlap.
             structures: The K short names.
             spacing: (dy, dx) in mm a pixel, or None where unknown.
 

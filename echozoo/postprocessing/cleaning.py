@@ -72,9 +72,8 @@ class FillHoles(MaskStep):
 class CloseGap(MaskStep):
     """Give background between the left ventricle and its myocardium to the myocardium.
 
-    Between them is background that the two enclose, of any width, and slits open to the outside
-    up to a width: pixels with the two on opposite sides. Masks that lie against each other are
-    left as they are. Without both structures in the image nothing is done.
+    Between them are slits that a disc of the width does not pass, and background that the two
+    enclose, of any width. Without both structures in the image nothing is done.
 
     Args:
         width_mm: Widest slit that is closed, in mm (in pixels where the spacing is unknown).
@@ -87,31 +86,28 @@ class CloseGap(MaskStep):
         self, masks: np.ndarray, structures: Sequence[str], spacing: Spacing | None = None
     ) -> np.ndarray:
         """Return masks (K, H, W) without a gap between "lv" and "myo"."""
-        names = list(structures)
+        closed, names = masks.copy(), list(structures)
         if not {"lv", "myo"} <= set(names):
-            return masks.copy()
+            return closed
         lv, myo = names.index("lv"), names.index("myo")
-        closed = masks.copy()
         if masks[lv].any() and masks[myo].any():
-            closed[myo] |= self._slits(masks, lv, myo, spacing or (1.0, 1.0))
-            for pocket, around in pockets(masks):
-                if set(around) == {lv, myo}:
+            slits = self._slits(masks, lv, myo, spacing or (1.0, 1.0))
+            closed[myo] |= slits
+            # A slit that was closed can have sealed what lies behind it.
+            with_slits = np.concatenate([masks, slits[None]])
+            for pocket, around in pockets(with_slits):
+                if set(around) <= {lv, myo, len(names)} and set(around) not in ({lv}, {myo}):
                     closed[myo] |= pocket
         return closed
 
     def _slits(self, masks: np.ndarray, lv: int, myo: int, spacing: Spacing) -> np.ndarray:
-        """Find background with the two on opposite sides, no further apart than the width."""
-        to_lv, far_lv = _way_to(masks[lv], spacing)
-        to_myo, far_myo = _way_to(masks[myo], spacing)
-        # Between the centres of the pixels on both sides: one pixel more than the slit is wide.
-        near = far_lv + far_myo <= self.width_mm + min(spacing)
-        # Below the end of the wall the two are near as well, but on the same side.
-        opposite = (to_lv * to_myo).sum(axis=0) < -0.5 * far_lv * far_myo
-        return near & opposite & ~masks.any(axis=0)
-
-
-def _way_to(mask: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
-    """In mm: from each pixel the vector (2, H, W) to the nearest of a mask, and its length."""
-    distance, nearest = ndimage.distance_transform_edt(~mask, sampling=spacing, return_indices=True)
-    steps = nearest - np.indices(mask.shape)
-    return steps * np.array(spacing)[:, None, None], distance
+        """Find background that a disc of the width cannot enter and that borders on both."""
+        both = masks[lv] | masks[myo]
+        reach = self.width_mm / 2
+        margin = [(int(reach / step) + 2,) * 2 for step in spacing]
+        grown = ndimage.distance_transform_edt(~np.pad(both, margin), sampling=spacing) <= reach
+        filled = ndimage.distance_transform_edt(grown, sampling=spacing) > reach
+        inner = tuple(slice(before, -after) for before, after in margin)
+        numbers, count = ndimage.label(filled[inner] & ~masks.any(axis=0))
+        touching = [np.unique(numbers[ndimage.binary_dilation(masks[k])]) for k in (lv, myo)]
+        return np.isin(numbers, np.intersect1d(*touching)) & (numbers > 0)

@@ -123,8 +123,12 @@ def curve_panels(log: str | Path) -> list[Figure]:
     curves = read_curves(log)
     figures = []
     for draw in (_plot_losses, _plot_dice):
-        figure = Figure(figsize=(5, 3), layout="constrained")
-        draw(figure.subplots(), curves)
+        figure = Figure(figsize=(5, 3.4), layout="constrained")
+        axes = figure.subplots()
+        draw(axes, curves)
+        if axes.get_legend():  # below: a small panel has no room within
+            below = {"loc": "upper left", "bbox_to_anchor": (0, -0.18), "ncols": 2}
+            axes.legend(fontsize=8, frameon=False, labelcolor=_INK, **below)
         figures.append(figure)
     return figures
 

@@ -41,6 +41,7 @@ COLUMNS = (
     Column("assd_mm", "ASSD", "mm", 2, False),
     Column("hd_px", "Hausdorff", "px at 256²", 2, False),
 )
+SOURCES = {"reference_masks": "the reference masks", "info": "the Info files"}
 EF_ROWS = (("ef_pp", "EF", "points"), ("edv_ml", "EDV", "ml"), ("esv_ml", "ESV", "ml"))
 
 
@@ -106,11 +107,7 @@ def render(run: TestRun) -> str:
         num_empty=sum(row["status"] == EMPTY for row in run.rows),
         unmeasured=_unmeasured(run.rows),
         flags=MEANINGS,
-        ef_rows=[
-            (name, unit, run.ef["agreement"][key])
-            for key, name, unit in EF_ROWS
-            if run.ef.get("agreement", {}).get(key, {}).get("num_pairs")
-        ],
+        agreements=agreements(run.ef),
         ef_chart=Markup(charts.ef_agreement(run.ef_rows)),
     )
 
@@ -143,6 +140,28 @@ def groups(summaries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str
         label = ", ".join(_named(part) for part in parts) or "All images"
         found.setdefault(label, []).append(summary)
     return list(found.items())
+
+
+def agreements(ef: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
+    """What ef.json says of each source that predictions were compared with.
+
+    Args:
+        ef: The file's content, or nothing.
+
+    Returns:
+        The source's name with a row a quantity: name, unit, statistics; those without a pair of
+        numbers are left out.
+    """
+    found = []
+    for source, statistics in ef.get("agreement", {}).items():
+        rows = [
+            (name, unit, statistics[key])
+            for key, name, unit in EF_ROWS
+            if statistics.get(key, {}).get("num_pairs")
+        ]
+        if rows:
+            found.append((SOURCES.get(source, source), rows))
+    return found
 
 
 def failures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -85,8 +85,10 @@ def write_extras(folder: Path) -> None:
     names = ("pearson_r", "bias", "sd", "loa_low", "loa_high", "mae")
     agreement = {"num_pairs": 3} | dict.fromkeys(names, interval)
     nothing = {"num_pairs": 0} | dict.fromkeys(names, {"value": None, "low": None, "high": None})
-    ef = {"definitions": {"ef": "in percent"}, "methods": {"biplane": 3}, "num_without_ef": 1}
-    ef["agreement"] = {"ef_pp": agreement, "edv_ml": agreement, "esv_ml": nothing}
+    masks = {"ef_pp": agreement, "edv_ml": agreement, "esv_ml": nothing}
+    ef = {"definitions": {"ef": "in percent"}, "step": "per_phase", "patients": {"biplane": 3}}
+    ef["patients"] |= {"num_patients": 4, "num_without_ef": 1}
+    ef["agreement"] = {"reference_masks": masks, "info": dict.fromkeys(masks, nothing)}
     (folder / "ef.json").write_text(json.dumps(ef))
     with open(folder / "ef.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -164,7 +166,8 @@ def test_a_whole_run(whole):
         "left ventricular cavity: in several pieces",
         "Apical four-chamber (4CH)",
         "5.2 points",
-        "1 patients have no ejection fraction",
+        "Against the reference masks",
+        "biplane: 3 patients. 1 have no EF",
         "1 structures are absent from the reference",
         "mean Dice 0.500 (LV 0.400, LA 0.600)",
         "image quality Poor",
@@ -173,6 +176,7 @@ def test_a_whole_run(whole):
         assert words in page.text, words
     assert page.text.count("EDV, ml") == 1
     assert "ESV, ml" not in page.text
+    assert "Info files" not in page.text
     # Dice and HD95 of three structures, two curves, EF.
     assert html.count("<svg") == 3 + 3 + 2 + 1
 
