@@ -161,8 +161,13 @@ class LoadedModel:
             "labels": None if labels is None else torch.as_tensor(labels).to(device),
             "boxes": None if boxes is None else self._box_to_input(boxes, meta).to(device),
             "masks": None if masks is None else self._mask_to_input(masks, features, meta),
-            "structures": structures and [self.structures.index(name) for name in structures],
         }
+        if structures is not None:
+            prompts["structures"] = [self.structures.index(name) for name in structures]
+        if boxes is None and masks is None:  # a model of boxes has its own way with clicks
+            given = {key: value for key, value in prompts.items() if value is not None}
+            with self._autocast():
+                return self.model.decode(features, **given).float()
         with self._autocast():
             sparse, dense, features = self.model.prompt_head.embed(features, **prompts)
             dense_pe = self.model.prompt_head.dense_pe(features.shape[-2:])

@@ -334,12 +334,12 @@ print(status.partition("VmHWM:")[2].split()[0])
 @pytest.mark.parametrize("kind", ["nii.gz", "mp4"])
 def test_memory_does_not_grow_with_the_film(unet: Path, tmp_path: Path, kind: str) -> None:
     peaks = []
-    for frames in (100, 900):  # both beyond the longest GIF
+    for frames in (90, 600):  # the longest GIF for both
         film = np.tile(moving_disc(10, (208, 272)), (frames // 10, 1, 1))
         path = tmp_path / f"film{frames}.{kind}"
         write_video(path, film) if kind == "mp4" else write_itk(path, film)
         command = [sys.executable, "-c", PEAK, str(unet), str(path), str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout.split()[-1]) / 1024)
-    whole = 800 * 208 * 272 / 2**20  # what the longer film's pixels take more: 43 MiB
-    assert peaks[1] - peaks[0] < 0.3 * whole, peaks
+    whole = 510 * 208 * 272 / 2**20  # what the longer film's pixels take more: 28 MiB
+    assert peaks[1] - peaks[0] < 0.4 * whole, peaks

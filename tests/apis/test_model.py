@@ -61,16 +61,17 @@ def test_prompts_are_in_native_pixels(clicked: Path) -> None:
     embedding = loaded.encode(FILM)
     native = np.array([[[[34.5, 24.5]], [[-0.5, -0.5]]]] * 4)  # the centre, and the corner
     labels = np.ones((4, 2, 1), np.int64)
-    logits = loaded.decode(embedding, points=native, labels=labels)
+    logits = loaded.decode(embedding, points=native, labels=labels, structures=["lv", "la"])
     assert logits.shape == (4, 2, 16, 16)
     wanted = loaded.model.decode(
         embedding.features,
         torch.tensor([[[[15.5, 15.5]], [[-0.5, -0.5]]]] * 4),
         torch.as_tensor(labels),
+        structures=[0, 2],
     )
     torch.testing.assert_close(logits, wanted)
     assert loaded.to_native(logits, embedding.meta).shape == (4, 2, 50, 70)
-    one = loaded.decode(embedding[2:3], points=native[:1], labels=labels[:1])
+    one = loaded.decode(embedding[2:3], native[:1], labels[:1], structures=["lv", "la"])
     torch.testing.assert_close(one, wanted[2:3])
 
 
@@ -84,7 +85,12 @@ def test_boxes_and_masks_reach_the_head(boxed: Path) -> None:
     loaded.model.prompt_head.embed = lambda *args, **kwargs: (
         seen.update(kwargs) or embed(*args, **kwargs)
     )
-    assert loaded.decode(embedding, boxes=boxes, masks=masks).shape == (4, 1, 16, 16)
+    assert loaded.decode(embedding, boxes=boxes, masks=masks, structures=["la"]).shape == (
+        4,
+        1,
+        16,
+        16,
+    )
     scale = torch.tensor([32 / 70, 32 / 50] * 2)
     torch.testing.assert_close(
         seen["boxes"][0, 0], (torch.as_tensor(boxes[0, 0]) + 0.5) * scale - 0.5
@@ -106,7 +112,11 @@ def test_other_numbers(unet: Path, clicked: Path) -> None:
         assert 0 < difference < 0.1
     points = np.full((4, 1, 1, 2), 20.0)
     features = small.encode(FILM)
-    assert small.decode(features, points, np.ones((4, 1, 1), np.int64)).isfinite().all()
+    assert (
+        small.decode(features, points, np.ones((4, 1, 1), np.int64), structures=["lv"])
+        .isfinite()
+        .all()
+    )
     with pytest.raises(ConfigError, match="int8 and compile"):
         load_model(unet, device="cpu", int8=True, compile=True)
 

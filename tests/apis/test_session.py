@@ -33,9 +33,9 @@ class Threshold:
 
         return Embedding(torch.as_tensor(frames.astype(np.float32))[:, None], meta)
 
-    def decode(self, embedding, points=None, labels=None, boxes=None, masks=None):
+    def decode(self, embedding, points=None, labels=None, boxes=None, masks=None, structures=()):
         self.prompts.append((points, labels, boxes, masks))
-        count = len((points if points is not None else boxes)[0])
+        count = len(structures)
         return (embedding.features - 120).expand(-1, count, -1, -1).clone()
 
 
