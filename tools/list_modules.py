@@ -9,9 +9,9 @@ python tools/list_modules.py --all
 from __future__ import annotations
 
 import argparse
-import sys
 import contextlib
 import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
 
