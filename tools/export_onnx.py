@@ -11,16 +11,15 @@ labels to logits and masks), any other model.onnx. Needs the extra: pip install 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from echozoo.errors import ConfigError, one_line_errors
+from echozoo.apis import load_model
+from echozoo.errors import one_line_errors
 from echozoo.export.onnx import check_installed, export_onnx
 from echozoo.export.onnx_check import Comparison
-from echozoo.export.trained import config_of, load_trained
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +28,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", help="a config, or a run's folder (its config, best checkpoint)")
-    parser.add_argument("checkpoint", nargs="?", help="weights; needed where a config is given")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="weights (default: the run's or the config's)"
+    )
     parser.add_argument("-o", "--out", required=True, help="folder for the files")
     return parser.parse_args()
 
@@ -37,14 +38,22 @@ def parse_args() -> argparse.Namespace:
 def table(compared: list[Comparison]) -> Table:
     """Lay out how the files compare with torch."""
     rows = Table(title="onnxruntime against torch", title_justify="left")
-    rows.add_column("file")
-    for title in ("MB", "max error", "ms a frame\ntorch", "ms a frame\nonnxruntime", "ratio"):
+    rows.add_column("file", no_wrap=True)
+    for title in (
+        "MB",
+        "max\nerror",
+        "masks\nchanged",
+        "torch\nms/frame",
+        "ORT\nms/frame",
+        "ratio",
+    ):
         rows.add_column(title, justify="right")
     for one in compared:
         rows.add_row(
             one.file_name,
             f"{one.megabytes:.1f}",
             f"{one.max_error:.1e}",
+            f"{one.mask_changes:.1%}",
             f"{one.torch_ms:.2f}",
             f"{one.onnx_ms:.2f}",
             f"{one.onnx_ms / one.torch_ms:.2f}",
@@ -57,18 +66,13 @@ def main() -> None:
     """Export."""
     args = parse_args()
     check_installed()
-    config, checkpoint = Path(args.config), args.checkpoint
-    if config.is_dir():
-        checkpoint, config = checkpoint or config, config_of(config)
-    if checkpoint is None:
-        raise ConfigError(f"{config}: no checkpoint; give one, or a run's folder instead")
-    trained = load_trained(config, checkpoint)
-    compared = export_onnx(trained, args.out)
+    loaded = load_model(args.config, args.checkpoint, device="cpu")
+    compared = export_onnx(loaded, args.out)
     Console().print(table(compared))
     threads = torch.get_num_threads()
-    print("error: largest difference over largest value; decoder: two structures, four points")
-    print(f"speed: this CPU, {threads} thread(s)")
-    print(f"weights of {trained.checkpoint}, written to {Path(args.out)}/")
+    print("error: largest difference over largest value; a decoder draws two structures a frame")
+    print(f"masks: pixels that changed; ORT: onnxruntime; times: this CPU, {threads} thread(s)")
+    print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

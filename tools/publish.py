@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from echozoo.errors import one_line_errors
+from echozoo.apis import load_model
+from echozoo.engine import run_folder
+from echozoo.errors import ConfigError, one_line_errors
 from echozoo.export.publish import publish
-from echozoo.export.trained import config_of, load_trained
 from echozoo.export.weights_file import file_sha256, verify
 
 SHOWN = ("name", "echozoo_version", "date", "training_data", "licence", "weights_sha256")
@@ -54,13 +55,16 @@ def main() -> None:
     args = parse_args()
     if args.verify:
         return show_verified(args.verify)
-    run = Path(args.run)
-    config = args.config or config_of(run if run.is_dir() else run.parent)
-    trained = load_trained(config, run)
-    done = publish(trained, args.out, args.results, args.training_data, args.licence)
+    checkpoint = Path(run_folder.checkpoint_file(args.run, best=True))
+    folder = checkpoint.parent
+    # Only a run's folder: a config runs as Python, and any folder may hold scripts.
+    if not args.config and not (Path(args.run).is_dir() or (folder / "last_checkpoint").is_file()):
+        raise ConfigError(f"{folder}: is no run's folder; name the model's config with --config")
+    loaded = load_model(args.config or folder, checkpoint, device="cpu")
+    done = publish(loaded, args.out, args.results, args.training_data, args.licence)
     for note in done.notes:
         print(note)
-    print(f"weights of {trained.checkpoint}: {done.weights.stat().st_size / 1e6:.1f} MB")
+    print(f"weights of {loaded.checkpoint}: {done.weights.stat().st_size / 1e6:.1f} MB")
     for file in (done.weights, done.config, done.card):
         print(file)
     return None

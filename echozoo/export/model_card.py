@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.evaluation.functional.aggregate import ALL
 from echozoo.export.networks import sees_clips
-from echozoo.export.trained import TrainedModel
 from echozoo.export.weights_file import file_sha256
 
 _DECIMALS = 3
@@ -20,12 +20,12 @@ _SHOWN = ("dice", "iou", "hd_mm", "hd95_mm", "assd_mm")
 
 
 def model_card(
-    trained: TrainedModel, weights: Path, metadata: Mapping[str, str], results: Mapping[str, Any]
+    loaded: LoadedModel, weights: Path, metadata: Mapping[str, str], results: Mapping[str, Any]
 ) -> str:
     """Write the card of a published model.
 
     Args:
-        trained: The model.
+        loaded: The model.
         weights: Its safetensors file.
         metadata: The texts in that file.
         results: What ``results.json`` holds; empty where the model was not tested.
@@ -35,18 +35,18 @@ def model_card(
     """
     sections = {
         "Intended use": _USE,
-        "Use": _commands(trained.name, weights.name),
-        "Input and output": _format(trained),
-        "Parameters": _parameters(trained),
-        "Training": _training(trained, metadata["training_data"]),
-        "Metrics": _metrics(trained.name, weights.name, results),
+        "Use": _commands(metadata["name"], weights.name),
+        "Input and output": _format(loaded),
+        "Parameters": _parameters(loaded),
+        "Training": _training(metadata),
+        "Metrics": metrics_text(results) if results else "Not measured.",
         "Limits": _limits(metadata["training_data"]),
         "Licence": f"Weights: {metadata['licence']}.\n\nThe code of echozoo: Apache-2.0.",
         "Verify": _verification(weights, metadata),
     }
     head = (
-        f"# {trained.name}\n\nSegments {_structures(trained)} in echocardiograms. Published with "
-        f"echozoo {metadata['echozoo_version']} on {metadata['date'][:10]}."
+        f"# {metadata['name']}\n\nSegments {_structures(loaded)} in echocardiograms. Published "
+        f"with echozoo {metadata['echozoo_version']} on {metadata['date'][:10]}."
     )
     return (
         "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
@@ -62,65 +62,66 @@ def _commands(name: str, weights: str) -> str:
     )
 
 
-def _structures(trained: TrainedModel) -> str:
-    return ", ".join(part.full_name for part in choose_structures(trained.structures))
+def _structures(loaded: LoadedModel) -> str:
+    return ", ".join(part.full_name for part in choose_structures(loaded.structures))
 
 
-def _format(trained: TrainedModel) -> str:
-    height, width = trained.input_size
-    scaling = trained.model.data_preprocessor
+def _format(loaded: LoadedModel) -> str:
+    height, width = loaded.input_size
+    scaling = loaded.model.data_preprocessor
     mean, std = (", ".join(f"{v:g}" for v in t.flatten()) for t in (scaling.mean, scaling.std))
     aspect = (
         "its longer side fitted, zeros at the bottom or right"
-        if trained.keep_aspect
+        if loaded.keep_aspect
         else "stretched to that size"
     )
-    frames = "frames of one clip together, in order" if sees_clips(trained.model) else "any frames"
-    head = getattr(trained.model, "prompt_head", None)
-    kinds = ", ".join(getattr(head, "prompts", ()))
+    frames = "frames of one clip together, in order" if sees_clips(loaded.model) else "any frames"
+    kinds = ", ".join(loaded.prompts)
+    stretched = "each frame stretched to 0..255, then " if scaling.minmax else ""
     prompts = f"{kinds}, (x, y) in pixels of the input" if kinds else "none"
     return (
-        f"- images: grey, {height} x {width} pixels, {aspect}; (value - {mean}) / {std} of grey "
-        f"values 0..255\n- frames: {frames}\n- prompts: {prompts}\n"
-        f"- output: a mask each of {' '.join(trained.structures)}"
+        f"- images: grey values 0..255, {height} x {width} pixels, {aspect}\n"
+        f"- scaling: {stretched}(value - {mean}) / {std}\n"
+        f"- frames: {frames}\n- prompts: {prompts}\n"
+        f"- output: a mask each of {' '.join(loaded.structures)}"
     )
 
 
-def _parameters(trained: TrainedModel) -> str:
-    sizes = [(p.numel(), p.requires_grad) for p in trained.model.parameters()]
+def _parameters(loaded: LoadedModel) -> str:
+    sizes = [(p.numel(), p.requires_grad) for p in loaded.model.parameters()]
     total, trainable = sum(n for n, _ in sizes), sum(n for n, trains in sizes if trains)
-    return f"{total:,}, of which {trainable:,} were trained."
+    return f"{total:,}, of which {trainable:,} train."
 
 
-def _training(trained: TrainedModel, data: str) -> str:
-    start = trained.cfg.model.get("pretrained")
-    path = start.get("path") if isinstance(start, Mapping) else start
+def _training(metadata: Mapping[str, str]) -> str:
     return (
-        f"- data: {data}\n- started from: {Path(path).name if path else 'random weights'}\n"
-        f"- checkpoint: {trained.checkpoint.name}"
+        f"- data: {metadata['training_data']}\n- started from: {metadata['started_from']}\n"
+        f"- checkpoint: {metadata['checkpoint']}"
     )
 
 
-def _metrics(name: str, weights: str, results: Mapping[str, Any]) -> str:
-    if not results:
-        return "Not measured."
+def metrics_text(results: Mapping[str, Any]) -> str:
+    """Lay out what ``results.json`` holds as a table, with what the numbers mean.
+
+    Raises:
+        KeyError, IndexError, TypeError: It holds something else.
+    """
     overall = [s for s in results["summaries"] if s["instant"] == s["view"] == ALL]
     metrics = [metric for metric in _SHOWN if metric in overall[0]["estimates"]]
     rows = [
-        "| structure | images | patients | " + " | ".join(metrics) + " |",
-        "|---|--:|--:|" + "--:|" * len(metrics),
+        "| structure | images | patients | empty | " + " | ".join(metrics) + " |",
+        "|---|--:|--:|--:|" + "--:|" * len(metrics),
     ]
     for summary in overall:
         cells = [_cell(summary["estimates"][metric]) for metric in metrics]
-        counts = (summary["num_images"], summary["num_patients"])
+        counts = [summary[key] for key in ("num_images", "num_patients", "num_empty")]
         rows.append(f"| {' | '.join(map(str, (summary['structure'], *counts, *cells)))} |")
     definitions = results.get("definitions", {})
     meaning = [f"- {metric}: {definitions[metric]}" for metric in metrics if metric in definitions]
-    command = f"python tools/test.py {name}.py {weights} --data-root CAMUS"
     note = (
-        f"Measured on {str(results.get('date'))[:10]} by\n`{command}`;\nmeans over images with "
-        "95 % bootstrap intervals over patients. Empty predictions and absent structures are in no "
-        "mean; they are counted in the metadata of the weights, with every instant and view."
+        f"Measured on {results['date'][:10]} by\n`{results['command']}`:\n"
+        "means over images with 95 % bootstrap intervals over patients. Empty predictions and "
+        "absent structures are in no mean. Every instant and view: metadata of the weights."
     )
     return "\n".join([*rows, "", *meaning, "", note])
 
@@ -129,7 +130,7 @@ def _cell(estimate: Mapping[str, float | None]) -> str:
     mean, low, high = (estimate.get(key) for key in ("mean", "low", "high"))
     if mean is None:
         return "-"
-    interval = "" if low is None else f" ({low:.{_DECIMALS}f}-{high:.{_DECIMALS}f})"
+    interval = "" if None in (low, high) else f" ({low:.{_DECIMALS}f}-{high:.{_DECIMALS}f})"
     return f"{mean:.{_DECIMALS}f}{interval}"
 
 

@@ -32,10 +32,10 @@ def sees_clips(model: BaseModel) -> bool:
 
 
 class Scaling(nn.Module):
-    """The model's own scaling of grey values.
+    """The scaling of an `EchoDataPreprocessor`, written so that it can be traced.
 
     Args:
-        model: Has an `EchoDataPreprocessor`.
+        model: Has such a preprocessor.
 
     Raises:
         ConfigError: The model scales its images in some other way.
@@ -49,11 +49,27 @@ class Scaling(nn.Module):
                 f"found the data preprocessor {type(preprocessor).__name__}, wanted "
                 "EchoDataPreprocessor: the scaling of another one is not known to the export"
             )
+        self.minmax = preprocessor.minmax
         self.register_buffer("mean", preprocessor.mean)
         self.register_buffer("std", preprocessor.std)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Scale grey values in [0, 255], (N, 1, H, W), to (N, C, H, W)."""
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> Tensor:
+        """Scale images.
+
+        Args:
+            images: (N, 1, H, W), grey values in [0, 255].
+            valid_size: (2,), the part (h, w) that holds image, the rest being padding. Needed
+                where each frame is stretched to its own darkest and brightest pixel.
+
+        Returns:
+            (N, C, H, W).
+        """
+        if self.minmax:
+            rows, columns = (torch.arange(side) for side in images.shape[-2:])
+            inside = (rows[:, None] < valid_size[0]) & (columns < valid_size[1])  # H, W
+            low = torch.where(inside, images, 255.0).amin((-1, -2), keepdim=True)
+            high = torch.where(inside, images, 0.0).amax((-1, -2), keepdim=True)
+            images = ((images - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) * 255
         return (images - self.mean) / self.std
 
 
@@ -70,16 +86,17 @@ class Encoder(nn.Module):
         self.backbone = model.backbone
         self.neck = model.neck or nn.Identity()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> Tensor:
         """Embed the N frames of one clip; frames on their own where the model is not temporal.
 
         Args:
             images: (N, 1, H, W), grey values in [0, 255].
+            valid_size: See `Scaling`.
 
         Returns:
             Embedding (N, E, h, w).
         """
-        scaled = self.scaling(images)
+        scaled = self.scaling(images, valid_size)
         return self.neck(self.backbone(scaled, num_frames=images.shape[0]))
 
 
@@ -143,27 +160,40 @@ class Decoder(nn.Module):
         self, model: PromptableSegmentor, input_size: Sequence[int], grid_size: Sequence[int]
     ) -> None:
         super().__init__()
-        encoder = model.prompt_head.encoder
+        encoder, names = model.prompt_head.encoder, model.prompt_head.names
         self.points = PointEmbedding(encoder, input_size)
+        self.names = None if names is None else nn.Parameter(names.weight.detach())
         self.no_mask = nn.Parameter(encoder.no_mask_embed.weight.detach().view(1, 1, -1, 1, 1))
         # Positions depend on sizes alone: they need not be computed at every click.
         self.register_buffer("dense_pe", model.prompt_head.dense_pe(grid_size).detach())
         self.decoder = model.decoder
         self.input_size = tuple(input_size)
 
-    def forward(self, embedding: Tensor, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        embedding: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        structures: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Masks for points.
 
         Args:
             embedding: (N, E, h, w).
             points: See `PointEmbedding`.
             labels: See `PointEmbedding`.
+            structures: (K,), which structures the prompts are for, from 0. Needed where the
+                model's prompts name their structure.
 
         Returns:
             Logits (N, K, 4h, 4w), and masks (N, K, H, W) bool on the grid of the input.
         """
+        sparse = self.points(points, labels)  # N, K, n, C
+        if self.names is not None:
+            names = self.names[structures][None, :, None]  # 1, K, 1, C
+            sparse = torch.cat([sparse, names.expand(labels.shape[0], -1, -1, -1)], 2)
         dense = self.no_mask.expand(*labels.shape[:2], -1, *embedding.shape[-2:])
-        logits, _ = self.decoder(embedding, self.dense_pe, self.points(points, labels), dense)
+        logits, _ = self.decoder(embedding, self.dense_pe, sparse, dense)
         logits = logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
         return logits, enlarge(logits, self.input_size) > 0
 
@@ -182,16 +212,17 @@ class WholeModel(nn.Module):
         self.model = model
         self.input_size = tuple(input_size)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, valid_size: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Segment the N frames of one clip.
 
         Args:
             images: (N, 1, H, W), grey values in [0, 255].
+            valid_size: See `Scaling`.
 
         Returns:
             Logits as the model gives them, and masks (N, K, H, W) bool.
         """
-        scaled = self.scaling(images)
+        scaled = self.scaling(images, valid_size)
         if not isinstance(self.model, ClipEncoderDecoder):
             logits = self.model(scaled.unsqueeze(0), None, mode="tensor")
             return logits, enlarge(logits, self.input_size) > 0

@@ -17,10 +17,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 import echozoo
+from echozoo.apis.model import LoadedModel
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.export.networks import Decoder, Encoder, WholeModel, sees_clips, takes_prompts
 from echozoo.export.onnx_check import Comparison, compare
-from echozoo.export.trained import TrainedModel
 
 MAX_ERROR = 1e-3
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -28,6 +28,8 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TRIALS = ((1, 1, 1), (2, 3, 1), (3, 2, 4))
 
 _SCALING = "grey values 0..255 go in; the scaling of the training is inside"
+_VALID_SIZE = "(h, w) of the top left part of the input that holds image; the rest is padding"
+_NAMED = "input structures of the decoder: which structure each of the K prompts is for, from 0"
 _POINTS = (
     "(x, y) in pixels of the input; labels: 1 foreground, 0 background, -1 padding, "
     "2 and 3 upper left and lower right corner of a box (all structures have one, or none has)"
@@ -64,17 +66,20 @@ def check_installed() -> None:
             ) from error
 
 
-def export_onnx(trained: TrainedModel, folder: str | Path) -> list[Comparison]:
+def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[Comparison]:
     """Write ``encoder.onnx`` and ``decoder.onnx``, or ``model.onnx`` where there are no prompts.
 
     ``encoder.onnx`` maps images (N, 1, H, W), grey values in [0, 255], to an embedding, and
     ``decoder.onnx`` embedding, points (N, K, P, 2) and labels (N, K, P) to logits and masks;
     ``model.onnx`` maps images to logits and masks. N, K and P are free, H and W are those of the
     config. A model with temporal modules takes the N frames as one clip, any other takes them
-    singly; each file says so, and more, in its metadata.
+    singly; each file says so, and more, in its metadata. Where the training stretched each frame
+    from its darkest to its brightest pixel there is one more input, ``valid_size`` (2,): the part
+    (h, w) of the input that is no padding. Where prompts name their structure, the decoder has the
+    input ``structures`` (K,), counted from 0.
 
     Args:
-        trained: The model.
+        loaded: The model, on the CPU.
         folder: Where the files go; made where it does not exist. Files of these names are
             replaced, and only after they have been compared.
 
@@ -87,11 +92,11 @@ def export_onnx(trained: TrainedModel, folder: str | Path) -> list[Comparison]:
     """
     check_installed()
     folder = Path(folder)
-    metadata = describe(trained)
+    metadata = describe(loaded)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as draft:
-            compared = [_write(net, Path(draft), metadata) for net in networks(trained)]
+            compared = [_write(net, Path(draft), metadata) for net in networks(loaded)]
             files = sorted(Path(draft).iterdir())
             for file in files:
                 file.replace(folder / file.name)
@@ -100,38 +105,50 @@ def export_onnx(trained: TrainedModel, folder: str | Path) -> list[Comparison]:
     return compared
 
 
-def networks(trained: TrainedModel) -> list[Network]:
+def networks(loaded: LoadedModel) -> list[Network]:
     """Cut a model into the networks of its files, with inputs to try them on."""
-    model, size = trained.model, trained.input_size
+    model, size = loaded.model, loaded.input_size
     images = [grey_frames(frames, size) for frames, _, _ in TRIALS]
-    images_only = tuple((frames,) for frames in images)
+    axes, trials = {"images": ("N",)}, tuple((frames,) for frames in images)
+    if model.data_preprocessor.minmax:
+        axes |= {"valid_size": ()}
+        valid = torch.tensor([size[0], size[1] // 2 + 1])
+        trials = tuple((frames, valid) for frames in images)
     if not takes_prompts(model):
         whole = WholeModel(model, size).eval()
         outputs = ("logits", "masks")
-        return [Network("model.onnx", whole, {"images": ("N",)}, outputs, images_only)]
+        return [Network("model.onnx", whole, axes, outputs, trials)]
     encoder = Encoder(model).eval()
     with torch.no_grad():
-        embeddings = [encoder(frames) for frames in images]
+        embeddings = [encoder(*inputs) for inputs in trials]
     decoder = Decoder(model, size, embeddings[0].shape[-2:]).eval()
-    _check_prompts(model, decoder, (embeddings[0], *prompts(TRIALS[0], size, box=False)))
+    named = model.prompt_head.names is not None
     prompted = tuple(
-        (embedding, *prompts(trial, size, box=box))
+        (embedding, *prompts(trial, size, box, named))
         for embedding, trial in zip(embeddings, TRIALS, strict=True)
         for box in (True, False)
     )
-    axes = {"embedding": ("N",), "points": ("N", "K", "P"), "labels": ("N", "K", "P")}
+    _check_prompts(model, decoder, prompted[1])
+    prompt_axes = {"embedding": ("N",), "points": ("N", "K", "P"), "labels": ("N", "K", "P")}
+    if named:
+        prompt_axes |= {"structures": ("K",)}
     return [
-        Network("encoder.onnx", encoder, {"images": ("N",)}, ("embedding",), images_only),
-        Network("decoder.onnx", decoder, axes, ("logits", "masks"), prompted),
+        Network("encoder.onnx", encoder, axes, ("embedding",), trials),
+        Network("decoder.onnx", decoder, prompt_axes, ("logits", "masks"), prompted),
     ]
 
 
 def _check_prompts(model: BaseModel, decoder: Decoder, inputs: Sequence[Tensor]) -> None:
+    head, (embedding, points, labels, *structures) = model.prompt_head, inputs
+    named = {"structures": structures[0].tolist()} if structures else {}
     with torch.no_grad():
-        expected, found = model.decode(*inputs), decoder(*inputs)[0]
+        sparse, dense, embedding = head.embed(embedding, points, labels, **named)
+        dense_pe = head.dense_pe(embedding.shape[-2:])
+        expected = model.decoder(embedding, dense_pe, sparse, dense)[0][:, :, 0]
+        found = decoder(*inputs)[0]
     if not (found - expected).abs().max() < MAX_ERROR * expected.abs().max():
         raise ConfigError(
-            f"{type(model.prompt_head).__name__}: does more with points than ManualPromptHead, "
+            f"{type(head).__name__}: does more with points than ManualPromptHead, "
             "which is all that the export to ONNX knows"
         )
 
@@ -145,16 +162,20 @@ def grey_frames(number: int, size: Sequence[int]) -> Tensor:
     return (255 * blobs * (0.5 + 0.5 * speckle)).round()
 
 
-def prompts(trial: Sequence[int], size: Sequence[int], box: bool) -> tuple[Tensor, Tensor]:
+def prompts(
+    trial: Sequence[int], size: Sequence[int], box: bool, named: bool = False
+) -> tuple[Tensor, ...]:
     """Make points and labels of one trial, the same at every call.
 
     Args:
         trial: Frames N, structures K and points P.
         size: (H, W) that they lie in.
         box: Whether the first two points are a box's corners (P is then at least 2).
+        named: Whether prompts name their structure.
 
     Returns:
-        Points (N, K, P, 2) and labels (N, K, P) of clicks and padding.
+        Points (N, K, P, 2), labels (N, K, P) of clicks and padding and, where prompts name their
+        structure, these structures (K,).
     """
     frames, structures, number = trial
     number = max(number, 2) if box else number
@@ -166,26 +187,32 @@ def prompts(trial: Sequence[int], size: Sequence[int], box: bool) -> tuple[Tenso
     if box:
         points[..., :2, :] = points[..., :2, :].sort(dim=-2).values
         labels[..., :2] = torch.tensor([2, 3])
+    if named:
+        return points, labels, torch.arange(structures).flip(0)
     return points, labels
 
 
-def describe(trained: TrainedModel) -> dict[str, str]:
+def describe(loaded: LoadedModel) -> dict[str, str]:
     """Say in an ONNX file's metadata what a program needs to know to use the file."""
-    clips = sees_clips(trained.model)
+    clips = sees_clips(loaded.model)
     padded = "resized to fit and padded with zeros at the bottom or right"
     description = {
-        "config": trained.name,
+        "config": Path(loaded.cfg.filename).stem,
         "version": echozoo.__version__,
-        "input_size": "{} {}".format(*trained.input_size),
-        "resizing": padded if trained.keep_aspect else "stretched to the input's size",
+        "input_size": "{} {}".format(*loaded.input_size),
+        "resizing": padded if loaded.keep_aspect else "stretched to the input's size",
         "scaling": _SCALING,
-        "structures": " ".join(trained.structures),
+        "structures": " ".join(loaded.structures),
         "frames": "the N frames of one clip, in order" if clips else "N frames, each by itself",
         "purpose": "research; not for diagnosis",
     }
-    if takes_prompts(trained.model):
-        description["prompts"] = " ".join(getattr(trained.model.prompt_head, "prompts", ()))
+    if loaded.model.data_preprocessor.minmax:
+        description["valid_size"] = _VALID_SIZE
+    if takes_prompts(loaded.model):
+        description["prompts"] = " ".join(loaded.prompts)
         description["points"] = _POINTS
+        if loaded.model.prompt_head.names is not None:
+            description["named"] = _NAMED
     return {f"echozoo.{key}": value for key, value in description.items()}
 
 

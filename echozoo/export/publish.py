@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,10 +13,11 @@ from typing import Any
 from mmengine.config import Config
 
 import echozoo
+from echozoo.apis.model import LoadedModel
 from echozoo.datasets.phantom.writing import MANIFEST
+from echozoo.engine.config_file import load_config
 from echozoo.errors import ConfigError, DataError
-from echozoo.export.model_card import model_card
-from echozoo.export.trained import TrainedModel
+from echozoo.export.model_card import metrics_text, model_card
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models.weight_files import load_safely
 
@@ -47,7 +49,7 @@ class Published:
 
 
 def publish(
-    trained: TrainedModel,
+    loaded: LoadedModel,
     folder: str | Path,
     results: str | Path | None = None,
     training_data: str | None = None,
@@ -56,7 +58,7 @@ def publish(
     """Write a model's weights (no optimiser), its config and a card that says what it is.
 
     Args:
-        trained: The model.
+        loaded: The model, with the checkpoint that it is from.
         folder: Where the files go; made where it does not exist.
         results: The ``results.json`` of a test of this checkpoint. None takes the one beside the
             checkpoint, unless it is older than the checkpoint.
@@ -68,32 +70,34 @@ def publish(
 
     Raises:
         ConfigError: The folder cannot be written, or the training data or the licence is not known.
-        DataError: The results cannot be read, or belong to another config.
+        DataError: The results cannot be read.
     """
-    folder, notes = Path(folder), []
-    data, terms = _origin(trained, training_data, licence)
-    measured = _results(trained, results, notes)
-    config = public_config(trained.cfg)
+    folder, notes, name = Path(folder), [], Path(loaded.cfg.filename).stem
+    cfg = load_config(loaded.cfg.filename)  # the loaded one has forgotten what it started from
+    data, terms = _origin(loaded.checkpoint, cfg, training_data, licence)
+    measured = _results(loaded.checkpoint, results, notes)
+    config = public_config(cfg)
     metadata = {
-        "name": trained.name,
+        "name": name,
         "config": config,
         "echozoo_version": echozoo.__version__,
         "metrics": json.dumps(measured) if measured else "",
         "training_data": data,
+        "started_from": _start(cfg),
+        "checkpoint": loaded.checkpoint.name,
         "licence": terms,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "checkpoint": trained.checkpoint.name,
         "intended_use": "research; not for diagnosis",
     }
-    draft = folder / f".{trained.name}.safetensors"
+    draft = folder / f".{name}.safetensors"
     try:
-        write_weights(draft, trained.model.state_dict(), metadata)
+        write_weights(draft, loaded.model.state_dict(), metadata)
         metadata = verify(draft)  # as others will
-        file = folder / f"{trained.name}-{metadata['weights_sha256'][:8]}.safetensors"
+        file = folder / f"{name}-{metadata['weights_sha256'][:8]}.safetensors"
         draft.replace(file)
-        config_file, card = folder / f"{trained.name}.py", folder / "MODEL_CARD.md"
+        config_file, card = folder / f"{name}.py", folder / "MODEL_CARD.md"
         config_file.write_text(config, encoding="utf-8")
-        card.write_text(model_card(trained, file, metadata, measured), encoding="utf-8")
+        card.write_text(model_card(loaded, file, metadata, measured), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder}: cannot write there ({error.strerror})") from error
     return Published(file, config_file, card, tuple(notes))
@@ -115,24 +119,37 @@ def _without_paths(value: Any, key: str | None = None) -> Any:
         return {k: _without_paths(v, k) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_without_paths(item) for item in value)
-    if isinstance(value, str) and Path(value).expanduser().is_absolute():
-        return Path(value).name
-    return value
+    return _last_name(value) if isinstance(value, str) else value
 
 
-def _origin(trained: TrainedModel, data: str | None, licence: str | None) -> tuple[str, str]:
+def _last_name(text: str) -> str:
+    """Cut an absolute path to its last name; any other text stays."""
+    return Path(text).name if text.startswith(("/", "~")) or Path(text).is_absolute() else text
+
+
+def _public_command(command: str) -> str:
+    """The command of a test without the folders of the machine that it ran on."""
+    words = []
+    for word in shlex.split(command):
+        key, equals, value = word.rpartition("=")
+        word = f"{key}{equals}{_last_name(value)}"
+        words.append("PATH" if words and words[-1] in ("--data-root", "--work-dir") else word)
+    return shlex.join(words)
+
+
+def _origin(
+    checkpoint: Path, cfg: Config, data: str | None, licence: str | None
+) -> tuple[str, str]:
     """Say what the model was trained on and on which terms it may be used."""
-    from_run = "meta" in load_safely(trained.checkpoint)
-    dataset = (trained.cfg.get("train_dataloader") or {}).get("dataset") or {}
-    known = from_run and dataset.get("type") == "CAMUSDataset"
-    if not known and not (data and licence):
-        why = "trains on no CAMUS" if from_run else "is no checkpoint of a run"
-        raise ConfigError(
-            f"{trained.checkpoint}: {why}, so its origin is not known: wanted --training-data and "
-            "--licence"
-        )
-    if not known:
+    if data and licence:
         return data, licence
+    from_run = "meta" in load_safely(checkpoint)
+    dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
+    if not from_run or dataset.get("type") != "CAMUSDataset":
+        why = "was not trained on CAMUS" if from_run else "is no checkpoint of a run"
+        raise ConfigError(
+            f"{checkpoint}: {why}, so its origin is not known: wanted --training-data and --licence"
+        )
     generated = (Path(dataset.get("data_root") or "") / MANIFEST).is_file()
     source = "generated films (tools/make_phantom.py), no patient" if generated else "CAMUS"
     choices = ", ".join(f"{key} {dataset[key]}" for key in _DATA_KEYS if key in dataset)
@@ -140,21 +157,27 @@ def _origin(trained: TrainedModel, data: str | None, licence: str | None) -> tup
     return data or f"{source}; by the config: subset train, {choices}", licence or terms
 
 
-def _results(trained: TrainedModel, results: str | Path | None, notes: list[str]) -> dict:
-    file = Path(results) if results else trained.checkpoint.parent / "results.json"
+def _start(cfg: Config) -> str:
+    start = cfg.model.get("pretrained")
+    path = start.get("path") if isinstance(start, Mapping) else start
+    return Path(path).name if path else "random weights"
+
+
+def _results(checkpoint: Path, results: str | Path | None, notes: list[str]) -> dict:
+    file = Path(results) if results else checkpoint.parent / "results.json"
     if not results and not file.is_file():
         notes.append(f"no metrics: {file} is not there; test first (tools/test.py), then publish")
         return {}
-    if not results and file.stat().st_mtime < trained.checkpoint.stat().st_mtime:
-        notes.append(f"no metrics: {file} is older than {trained.checkpoint.name}; test again")
+    if not results and file.stat().st_mtime < checkpoint.stat().st_mtime:
+        notes.append(f"no metrics: {file} is older than {checkpoint.name}; test again")
         return {}
     try:
         measured = json.loads(file.read_text(encoding="utf-8"))
-        overall = [s["estimates"] for s in measured["summaries"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file}: found no results ({error}), wanted those of test.py") from error
-    if not overall or measured.get("config") not in (None, trained.name):
+        measured["command"] = _public_command(measured["command"])
+        metrics_text(measured)  # results are what the card can show
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{file}: found results of {measured.get('config')}, wanted some of {trained.name}"
-        )
+            f"{file}: found no results ({' '.join(str(error).split())}), wanted what tools/test.py "
+            "writes"
+        ) from error
     return measured

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from echozoo.apis import load_model
 from echozoo.engine.config_file import load_config
-from echozoo.export.trained import load_trained
 from echozoo.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -19,7 +19,7 @@ model = dict(
     backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=64,
                   pos_embed_size=16, window_size=3, conv_channels=(4, 4, 8), out_channels=16),
     prompt_head=dict(embed_dims=16, img_size=64, embedding_size=8),
-    decoder=dict(embed_dims=16, num_heads=2, mlp_dims=16, iou_head_hidden=8),
+    decoder=dict(embed_dims=16, num_heads=2, mlp_dims=16, iou_head_hidden=8, transformer_depth=1),
 )
 size = dict(dataset=dict(image_size=(64, 64), data_root="/private/data", cache_dir="/private/c"))
 train_dataloader = size
@@ -65,4 +65,4 @@ def runs(make_run):
 
 @pytest.fixture(scope="session")
 def trained(runs):
-    return {kind: load_trained(run / f"my_{kind}.py", run) for kind, run in runs.items()}
+    return {kind: load_model(run, device="cpu") for kind, run in runs.items()}

@@ -67,8 +67,13 @@ def test_encoder_and_decoder_are_the_model(trained):
     with torch.no_grad():
         embedding = model.encode(grey / 255, num_frames=3)
         torch.testing.assert_close(Encoder(model)(grey), embedding)
-        logits, masks = Decoder(model, (64, 64), (8, 8))(embedding, points, labels)
-        torch.testing.assert_close(logits, model.decode(embedding, points, labels))
+        decoder = Decoder(model, (64, 64), (8, 8))
+        logits, masks = decoder(embedding, points, labels, torch.tensor([0, 2]))
+        expected = model.decode(embedding, points, labels, structures=[0, 2])
+        torch.testing.assert_close(logits, expected)
+        other = decoder(embedding, points, labels, torch.tensor([1, 2]))[0]
+        assert not torch.equal(other[:, 0], logits[:, 0])
+        assert torch.equal(other[:, 1], logits[:, 1])
     assert masks.shape == (3, 2, 64, 64)
     assert masks.dtype == torch.bool
     assert not torch.equal(embedding, model.encode(grey / 255, num_frames=1)), "a clip"
@@ -104,3 +109,16 @@ def test_scaling_to_three_channels_and_another_preprocessor():
     model.data_preprocessor = MinMax()
     with pytest.raises(ConfigError, match="found the data preprocessor MinMax, wanted Echo"):
         Scaling(model)
+
+
+def test_stretching_knows_the_padding_as_the_preprocessor_does():
+    model = nn.Module()
+    model.data_preprocessor = EchoDataPreprocessor(minmax=True)
+    clip = torch.rand(2, 1, 6, 8) * 100 + 50
+    clip[..., 4:, :] = 0
+    clip[1, :, :4] = 30  # a frame of one grey value
+    data = {"inputs": [clip], "data_samples": [dict(valid_size=(4, 8))]}
+    expected = model.data_preprocessor(data)["inputs"][0]
+    found = Scaling(model)(clip, torch.tensor([4, 8]))
+    torch.testing.assert_close(found, expected)
+    assert found[0].max() == 1

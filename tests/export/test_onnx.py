@@ -1,12 +1,13 @@
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from echozoo.apis import load_model
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.export import onnx as module
 from echozoo.export.onnx import Network, export_onnx, grey_frames
-from echozoo.export.trained import load_trained
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 
@@ -15,9 +16,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export is not
 def exported(trained, tmp_path_factory):
     """Both small models as ONNX: folder and comparisons by kind."""
     folders = {kind: tmp_path_factory.mktemp(f"onnx_{kind}") for kind in trained}
-    return {
-        kind: (folder, export_onnx(trained[kind], folder)) for kind, folder in folders.items()
-    }
+    return {kind: (folder, export_onnx(trained[kind], folder)) for kind, folder in folders.items()}
 
 
 def session(file):
@@ -29,19 +28,24 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize("frames", [1, 4, 7])
-@pytest.mark.parametrize(("structures", "points"), [(1, 1), (3, 5)])
+@pytest.mark.parametrize(("structures", "points"), [([2], 1), ([0, 1, 2], 5)])
 def test_clicks_on_any_number_of_frames(exported, trained, frames, structures, points):
     folder, _ = exported["tra"]
     model = trained["tra"].model
     grey = torch.rand(frames, 1, 64, 64) * 255
-    xy = torch.rand(frames, structures, points, 2) * 64
-    labels = torch.randint(-1, 2, (frames, structures, points))
+    xy = torch.rand(frames, len(structures), points, 2) * 64
+    labels = torch.randint(-1, 2, (frames, len(structures), points))
     with torch.no_grad():
         embedding = model.encode(grey / 255, num_frames=frames)
-        logits = model.decode(embedding, xy, labels)
+        logits = model.decode(embedding, xy, labels, structures=structures)
     (found,) = session(folder / "encoder.onnx").run(None, {"images": grey.numpy()})
     assert relative(found, embedding) < 1e-3
-    feed = {"embedding": found, "points": xy.numpy(), "labels": labels.numpy()}
+    feed = {
+        "embedding": found,
+        "points": xy.numpy(),
+        "labels": labels.numpy(),
+        "structures": np.array(structures),
+    }
     low, masks = session(folder / "decoder.onnx").run(None, feed)
     assert relative(low, logits) < 1e-3
     large = torch.nn.functional.interpolate(logits, (64, 64), mode="bilinear") > 0
@@ -58,6 +62,7 @@ def test_a_box_is_two_points(exported, trained):
         "embedding": embedding.numpy(),
         "points": boxes.view(2, 3, 2, 2).numpy(),
         "labels": torch.tensor([2, 3]).expand(2, 3, 2).numpy(),
+        "structures": np.arange(3),
     }
     assert relative(session(folder / "decoder.onnx").run(None, feed)[0], expected) < 1e-3
 
@@ -98,11 +103,31 @@ def test_metadata_says_how_to_use_the_file(exported):
     assert tra["echozoo.structures"] == "lv myo la"
     assert tra["echozoo.frames"] == "the N frames of one clip, in order"
     assert "2 and 3 upper left" in tra["echozoo.points"]
+    assert "which structure each of the K" in tra["echozoo.named"]
     assert "0..255" in tra["echozoo.scaling"]
     assert tra["echozoo.version"]
     assert unet["echozoo.frames"] == "N frames, each by itself"
     assert unet["echozoo.input_size"] == "32 48"
     assert "echozoo.points" not in unet
+
+
+def test_where_frames_are_stretched_the_padding_is_an_input(runs):
+    one = load_model(runs["tra"], device="cpu")
+    assert list(module.networks(one)[0].inputs) == ["images"]
+    one.model.data_preprocessor.minmax = True
+    encoder, decoder = module.networks(one)
+    assert list(encoder.inputs) == ["images", "valid_size"]
+    assert all(len(trial) == 2 for trial in encoder.trials)
+    assert list(decoder.inputs) == ["embedding", "points", "labels", "structures"]
+    assert "padding" in module.describe(one)["echozoo.valid_size"]
+
+
+def test_a_head_that_names_no_structures(runs):
+    one = load_model(runs["tra"], device="cpu")
+    one.model.prompt_head.names = None
+    decoder = module.networks(one)[1]
+    assert list(decoder.inputs) == ["embedding", "points", "labels"]
+    assert "echozoo.named" not in module.describe(one)
 
 
 def test_no_path_of_this_machine_is_in_a_file(exported):
@@ -122,19 +147,19 @@ def test_a_file_that_differs_from_torch_is_not_kept(trained, tmp_path, monkeypat
 
     trials = ((grey_frames(2, (4, 4)),),)
     wrong = Network("model.onnx", Wrong(), {"images": ("N",)}, ("logits",), trials)
-    monkeypatch.setattr(module, "networks", lambda trained: [wrong])
+    monkeypatch.setattr(module, "networks", lambda loaded: [wrong])
     with pytest.raises(EchoZooError, match=r"model.onnx: found an error of 1.0e\+00 against torch"):
         export_onnx(trained["unet"], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_head_that_does_more_with_points_is_refused(runs, monkeypatch):
-    one = load_trained(runs["tra"] / "my_tra.py", runs["tra"])
+    one = load_model(runs["tra"], device="cpu")
     embed = one.model.prompt_head.embed
     monkeypatch.setattr(
         one.model.prompt_head,
         "embed",
-        lambda embedding, points, labels: embed(2 * embedding, points=points + 9, labels=labels),
+        lambda embedding, points, labels, **named: embed(embedding, points + 9, labels, **named),
     )
     with pytest.raises(ConfigError, match="ManualPromptHead: does more with points"):
         module.networks(one)
@@ -149,6 +174,6 @@ def test_without_the_extra(trained, tmp_path, monkeypatch, package):
 
 def test_a_folder_that_is_a_file(trained, tmp_path, monkeypatch):
     (tmp_path / "out").write_text("")
-    monkeypatch.setattr(module, "networks", lambda trained: [])
+    monkeypatch.setattr(module, "networks", lambda loaded: [])
     with pytest.raises(ConfigError, match="cannot write there"):
         export_onnx(trained["unet"], tmp_path / "out")

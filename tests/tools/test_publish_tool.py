@@ -1,0 +1,114 @@
+"""tools/publish.py as a user starts it; what it writes is tested with tests/export."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from echozoo.export.weights_file import write_weights
+from echozoo.registry import MODELS
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
+publish = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(publish)
+
+
+def start(tool: str, *args: object, folder: Path) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "CAMUS_ROOT"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / tool), *map(str, args)],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """Run the tool in this process and return how it ended."""
+
+    def main(*args: object) -> int | str:
+        monkeypatch.setattr(sys, "argv", ["publish.py", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            publish.main()
+        return end.value.code
+
+    return main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """What a run leaves: a dumped config and a checkpoint."""
+    folder = tmp_path_factory.mktemp("run")
+    cfg = Config.fromfile(str(ROOT / "configs" / "unet_tiny.py"))
+    cfg.merge_from_dict({"model.backbone.base_channels": 4, "model.decode_head.in_channels": 4})
+    cfg.merge_from_dict({"work_dir": str(folder), "test_dataloader.num_workers": 0})
+    cfg.dump(folder / "unet_tiny.py")
+    model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
+    torch.save(dict(meta=dict(epoch=3), state_dict=model.state_dict()), folder / "best_3.pth")
+    return folder
+
+
+@pytest.mark.slow
+def test_publish_verify_and_test(run, phantom, tmp_path):
+    done = start("publish.py", run, "-o", "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no metrics: " in done.stdout
+    (weights,) = (tmp_path / "out").glob("unet_tiny-*.safetensors")
+
+    done = start("publish.py", "--verify", weights, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "unchanged since it was published" in done.stdout
+    assert "training_data: CAMUS; by the config" in done.stdout
+
+    arguments = ("out/unet_tiny.py", weights, "--data-root", phantom, "--dataset", "indices=2")
+    done = start("test.py", *arguments, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "work_dirs" / "unet_tiny" / "results.json").is_file()
+
+
+def test_a_tampered_file_is_one_line(main, tmp_path):
+    file = tmp_path / "w.safetensors"
+    write_weights(file, {"a": torch.ones(3)}, {"name": "x"})
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    said = main("--verify", file)
+    assert said.startswith(f"error: {file}: weights_sha256 is ")
+    assert "\n" not in said
+
+
+def test_a_file_cannot_steer_the_terminal(main, tmp_path, capsys):
+    file = tmp_path / "w.safetensors"
+    write_weights(file, {"a": torch.ones(3)}, {"name": "x\x1b[2J\nlicence: MIT"})
+    assert main("--verify", file) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "name: x?[2J?licence: MIT" in out
+
+
+def test_what_cannot_be_published_is_one_line(main, run, tmp_path, capsys):
+    assert "absent: no such checkpoint" in main("absent", "-o", tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "empty: no checkpoint in this folder" in main(tmp_path / "empty", "-o", tmp_path)
+    said = main(run, "--config", ROOT / "configs" / "unet_tiny.py", "-o", tmp_path / "out")
+    assert "best_3.pth: does not fit" in said
+    assert not (tmp_path / "out").exists()
+    assert main(run) == 2
+    assert "give a run and -o FOLDER, or --verify FILE" in capsys.readouterr().err
+
+
+def test_a_script_beside_a_checkpoint_is_not_run(main, run, tmp_path):
+    shutil.copy(run / "best_3.pth", tmp_path)
+    (tmp_path / "script.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    said = main(tmp_path / "best_3.pth", "-o", tmp_path / "out")
+    assert "is no run's folder; name the model's config with --config" in said
+    assert not (tmp_path / "ran").exists()
