@@ -51,6 +51,9 @@ class MaskStep(ABC):
 class Postprocessing:
     """Steps in the order of a config: those on logits, then those on masks.
 
+    Steps on masks start from the label map, as pieces and holes are those that a user sees in it.
+    Masks that a network lets overlap do so no longer after them, which changes their Dice too.
+
     Args:
         steps: Configs of steps, ``dict(type="LargestComponent")``,, or steps; empty
             for a chain that does nothing.
