@@ -56,6 +56,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             save_file(plain, temporary, metadata=texts)
+            temporary.chmod(0o644)  # safetensors leaves it to its owner alone
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

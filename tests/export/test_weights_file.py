@@ -35,6 +35,7 @@ def test_round_trip(file):
     assert metadata == read_metadata(file)
     assert {key: metadata[key] for key in TEXTS} == TEXTS
     assert [p.name for p in file.parent.iterdir()] == [file.name], "no draft is left"
+    assert file.stat().st_mode & 0o777 == 0o644, "others may read it"
 
 
 def test_the_hash_is_the_one_that_is_defined():
