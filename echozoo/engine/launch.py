@@ -217,8 +217,10 @@ def build_runner(cfg: Config) -> Runner:
         The Runner, ready for ``train()`` or ``test()``.
     """
     prepare_processes(cfg)
-    # torch's new name for what mmengine asks for, which mmengine's users cannot change.
+    # torch's new name for what mmengine asks for, which mmengine's users cannot change; and a
+    # remark on the layout of the gradients of 1 x 1 convolutions, which costs nothing.
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # Runners that start in the same second would share logs and best scores under one name.
     name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
     cfg.experiment_name = f"{name}-{os.getpid()}-{next(_run_number)}"

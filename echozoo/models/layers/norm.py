@@ -5,8 +5,23 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum over all processes; what reaches one process's gradient is summed the same way."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
 
 
 class SyncBN(_BatchNorm):
@@ -37,11 +52,11 @@ class SyncBN(_BatchNorm):
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         # Mean first, then squares about it: sums of squares about zero would cancel.
         count = wide.new_full((1,), x.numel() // x.shape[1])
-        sums = all_reduce(torch.cat([wide.sum(axes), count]))
+        sums = _SumOverProcesses.apply(torch.cat([wide.sum(axes), count]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = wide - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        variance = _SumOverProcesses.apply(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
