@@ -33,7 +33,8 @@ demo: $(INSTALLED)
 	    \( -name 'results.*' -o -name '*.png' -o -name '*.gif' -o -name '*.html' \) -print | sort
 
 test: $(INSTALLED)
-	$(RUN) -m pytest
+	@# A process a core, and a thread a process.
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
