@@ -88,7 +88,10 @@ class Measuring:
         for frame in labels:
             counts = np.bincount(frame.ravel(), minlength=4)
             self._pixels.append(counts[self._labels])
-            self._flags.append(frame_flags(self._table[frame], self.structures, spacing))
+            flags = frame_flags(self._table[frame], self.structures, spacing)
+            # Where nobody looked for the wall, a cavity lies against background everywhere.
+            wall = "myo" in self.structures
+            self._flags.append([flag for flag in flags if wall or flag != "lv:open"])
             if spacing and "lv" in self.structures:
                 self._disks.append(disks(frame == 1, spacing))
 

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from echozoo.datasets.anatomy import STRUCTURES
+from echozoo.datasets.anatomy import STRUCTURES, choose_structures
 from echozoo.engine import failures, launch, run_folder
 from echozoo.engine.config_file import load_config
 from echozoo.errors import CheckpointError, ConfigError
@@ -317,6 +317,8 @@ def _describe(
             f"{cfg.filename}: no ResizeClip with a size in test_dataloader.dataset, which says"
             " how big the network's input is"
         )
+    named = dataset.get("structures") or STRUCTURES
+    named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
     temporal = (cfg.model.get("backbone") or {}).get("temporal")
     head = getattr(model, "prompt_head", None)
     prompts = tuple(getattr(head, "prompts", ()))
@@ -324,7 +326,7 @@ def _describe(
         cfg=cfg,
         model=model,
         checkpoint=checkpoint,
-        structures=tuple(dataset.get("structures") or STRUCTURES),
+        structures=tuple(part.short for part in choose_structures(named)),
         input_size=(int(size[0]), int(size[1])),
         keep_aspect=bool(resize.get("keep_aspect", False)),
         clip_length=int(dataset.get("clip_length") or 8) if temporal else 1,

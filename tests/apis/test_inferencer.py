@@ -228,6 +228,7 @@ def test_clicks_are_carried(clicked: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, second)
     assert set(np.unique(first)) <= {0, 1, 3}
     assert runs[0].measures.structures == ("lv", "la")
+    assert not any("lv:open" in flags for flags in runs[0].measures.flags)
 
 
 def test_a_mask_as_prompt_and_a_coarse_model(unet: Path, boxed: Path, tmp_path: Path) -> None:
