@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from echozoo.engine import launch
+from echozoo.errors import CheckpointError
 from echozoo.registry import MODELS
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
@@ -127,3 +128,13 @@ def test_samus_tra_takes_a_step_at_its_real_size():
     sum(model.loss_function(logits, (torch.rand_like(logits) > 0.5).float()).values()).backward()
     optimizer.step()
     assert not torch.equal(model.backbone.temporal["2"].expand.weight, before)
+
+
+def test_a_test_refuses_weights_that_leave_parts_random(phantom, tmp_path):
+    cfg = read(Path("configs/samus_tra.py"), phantom, tmp_path)
+    model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
+    weights = {name: v for name, v in model.state_dict().items() if ".temporal." not in name}
+    torch.save(weights, tmp_path / "samus.pth")
+    cfg.load_from = str(tmp_path / "samus.pth")
+    with pytest.raises(CheckpointError, match="samus.pth.*temporal.*random weights"):
+        launch.build_runner(cfg).test()

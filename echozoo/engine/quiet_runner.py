@@ -61,6 +61,8 @@ class QuietRunner(Runner):
     mmengine would log what is missing as a warning, and go on with random weights.
     """
 
+    _only_tests = False
+
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build mmengine's logger and tidy what it shows on the screen."""
         logger = super().build_logger(*args, **kwargs)
@@ -69,6 +71,11 @@ class QuietRunner(Runner):
                 handler.addFilter(_for_screen)
                 handler.setFormatter(_ScreenFormatter())
         return logger
+
+    def test(self) -> dict[str, float]:
+        """Test the model, all of whose weights must come from the checkpoint."""
+        self._only_tests = True
+        return super().test()
 
     def load_checkpoint(
         self,
@@ -103,7 +110,12 @@ class QuietRunner(Runner):
                 "start from it with --cfg-options load_from=FILE"
             )
         else:
-            initialise(model, str(filename))
+            report = initialise(model, str(filename))
+            if report.left and self._only_tests:
+                raise CheckpointError(
+                    f"{report}; a test of random weights means nothing: give the weights of the "
+                    "whole model, or a config that the file is complete for"
+                )
         self._has_loaded = True
         self.logger.info(f"Weights from {filename}")
         return checkpoint
