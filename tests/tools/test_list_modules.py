@@ -21,7 +21,7 @@ def show(monkeypatch, capsys):
 
     def show(*args: str) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["list_modules.py", *args])
-        monkeypatch.setattr(list_modules, "Console", lambda: Console(width=200))
+        monkeypatch.setattr(list_modules, "Console", lambda width: Console(width=200))
         with pytest.raises(SystemExit) as end:
             list_modules.main()
         assert end.value.code == 0

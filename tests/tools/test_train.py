@@ -25,6 +25,8 @@ def start(folder: Path, tool: str, *args: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A job in the background is started with Ctrl-C ignored, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -57,7 +59,7 @@ def test_interrupted_says_how_to_go_on(tmp_path):
         if "Epoch(train)" in line:
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted; a training goes on from its last checkpoint with --resume" in out
     assert "Traceback" not in err

@@ -4,7 +4,15 @@ Where a data set has no sequences, clips are the pairs of end diastole and end s
 step and process. The path comes from --data-root or the environment's CAMUS_ROOT.
 """
 
-dataset_type = "CAMUSDataset"
+# What train, val and test share; tools set these for all three by --data-root and --dataset.
+shared = dict(
+    type="CAMUSDataset",
+    data_root=None,
+    split="files",
+    frames="sequence",
+    clip_length=8,
+    image_size=(256, 256),
+)
 
 train_pipeline = [
     dict(type="LoadClip"),
@@ -29,50 +37,21 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=None,
-        subset="train",
-        split="files",
-        frames="sequence",
-        clip_length=8,
-        image_size=(256, 256),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(subset="train", pipeline=train_pipeline, **shared),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=None,
-        subset="val",
-        split="files",
-        frames="sequence",
-        clip_length=8,
-        image_size=(256, 256),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(subset="val", pipeline=test_pipeline, test_mode=True, **shared),
 )
 test_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=False,
     sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=None,
-        subset="test",
-        split="files",
-        frames="sequence",
-        clip_length=8,
-        image_size=(256, 256),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+    dataset=dict(subset="test", pipeline=test_pipeline, test_mode=True, **shared),
 )
 
 val_evaluator = dict(type="CAMUSMetric", surface=False, report=False)
