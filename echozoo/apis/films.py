@@ -94,6 +94,7 @@ def open_film(
     source: str | Path | np.ndarray,
     spacing: tuple[float, float] | None = None,
     frame_time_ms: float | None = None,
+    max_video_bytes: int | None = None,
 ) -> EchoFilm:
     """Open a film or a still image.
 
@@ -105,6 +106,7 @@ def open_film(
         source: NIfTI, .mhd, DICOM, AVI, MP4, PNG or JPEG, or an array (H, W) or (T, H, W).
         spacing: (dy, dx) mm a pixel, in place of what the file says.
         frame_time_ms: Time from one frame to the next, in place of what the file says.
+        max_video_bytes: The most that a video may take unpacked; None sets no limit.
 
     Raises:
         DataError: It is absent, empty, truncated, has no frames, other dimensions or NaN pixels,
@@ -115,7 +117,9 @@ def open_film(
         path, name, frames = None, "array", open_array(source)
     else:
         path = Path(source).expanduser()
-        name, frames = film_name(path), _OPENERS[_kind_of(path)](path)
+        kind = _kind_of(path)
+        limit = {"max_bytes": max_video_bytes} if kind == "video" else {}
+        name, frames = film_name(path), _OPENERS[kind](path, **limit)
     if min(frames.size) < _SMALLEST:
         raise DataError(
             f"{path or name}: frames of {frames.size[0]} x {frames.size[1]} pixels, wanted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def _click_session(loaded: Any, film: Any) -> ClickSession:
 def create_app(
     loaded: Any,
     options: ServeOptions | None = None,
-    open_film: Callable[[Path], Any] = open_any_film,
+    open_film: Callable[[Path], Any] | None = None,
     start_clicks: Callable[[Any, Any], Any] = _click_session,
 ) -> Guard:
     """Make the application.
@@ -46,13 +47,15 @@ def create_app(
     Args:
         loaded: An `echozoo.apis.model.LoadedModel`.
         options: Limits; the defaults where None.
-        open_film: Opens a path as a film.
+        open_film: Opens a path as a film; None is `echozoo.apis.open_film` within the limits.
         start_clicks: Makes what answers the clicks on a film, of (loaded, film).
 
     Returns:
         An ASGI application; its temporary folder goes when it shuts down.
     """
     options = options or ServeOptions()
+    if open_film is None:
+        open_film = partial(open_any_film, max_video_bytes=options.max_unpacked_bytes)
     server = Server(loaded, options, open_film, start_clicks)
     # No pages of documentation: they would load scripts of others.
     app = FastAPI(

@@ -266,3 +266,10 @@ def test_real_films(shared: Path) -> None:
         film, volume = open_film(path), read_volume(path)
         np.testing.assert_array_equal(film.frames(), volume.array)
         assert film.spacing == volume.spacing
+
+
+def test_a_video_may_not_unpack_to_more_than_the_limit(tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", FILM)
+    assert open_film(tmp_path / "film.mp4", max_video_bytes=FILM.size).num_frames == len(FILM)
+    with pytest.raises(DataError, match=f"film.mp4: more than {FILM.size - 1} bytes"):
+        open_film(tmp_path / "film.mp4", max_video_bytes=FILM.size - 1)

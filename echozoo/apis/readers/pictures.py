@@ -17,13 +17,17 @@ from echozoo.errors import DataError
 _COLOUR_DIFFERENCE = 12  # grey levels; compression alone tints grey a little
 
 
-def open_video(path: Path) -> FrameSource:
+def open_video(path: Path, max_bytes: int | None = None) -> FrameSource:
     """Open an AVI or MP4 file; it is decoded once, into a temporary file.
 
     Videos can only be read forwards, and their headers count frames wrongly.
 
+    Args:
+        path: The file.
+        max_bytes: The most that it may take decoded, H * W bytes a frame; None sets no limit.
+
     Raises:
-        DataError: No frame can be decoded.
+        DataError: No frame can be decoded, or the decoded frames exceed the limit.
     """
     with _silent_decoder():
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
@@ -35,13 +39,26 @@ def open_video(path: Path) -> FrameSource:
             )
         rate = capture.get(cv2.CAP_PROP_FPS)
         notes: list[str] = []
-        film = SpooledFrames(_video_frames(path, capture, notes))
+        film = SpooledFrames(_limited(_video_frames(path, capture, notes), path, max_bytes))
     finally:
         capture.release()
     if not film.num_frames:
         raise DataError(f"{path}: no frames in this video; copy it again")
     frame_time = 1000 / rate if rate and np.isfinite(rate) and rate > 0 else None
     return FrameSource(film.num_frames, film.size, film.read, frame_time_ms=frame_time, notes=notes)
+
+
+def _limited(
+    frames: Iterator[np.ndarray], path: Path, max_bytes: int | None
+) -> Iterator[np.ndarray]:
+    total = 0
+    for frame in frames:
+        total += frame.size
+        if max_bytes is not None and total > max_bytes:
+            raise DataError(
+                f"{path}: more than {max_bytes} bytes when decoded; cut the film, or make it smaller"
+            )
+        yield frame
 
 
 def _video_frames(path: Path, capture: cv2.VideoCapture, notes: list[str]) -> Iterator[np.ndarray]:
