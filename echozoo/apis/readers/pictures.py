@@ -56,7 +56,7 @@ def _limited(
         total += frame.size
         if max_bytes is not None and total > max_bytes:
             raise DataError(
-                f"{path}: more than {max_bytes} bytes when decoded; cut the film, or make it smaller"
+                f"{path}: more than {max_bytes} bytes when decoded; cut or shrink the film"
             )
         yield frame
 
