@@ -75,7 +75,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("multimask", [False, True])
-@pytest.mark.parametrize("kinds", KINDS, ids=" and ".join)
+@pytest.mark.parametrize("kinds", KINDS, ids=lambda kinds: " and ".join(sorted(kinds)))
 def test_equals_segment_anything(kinds, multimask):
     assert error(kinds, 4, multimask, **SMALL) < 1e-5
 
@@ -83,7 +83,7 @@ def test_equals_segment_anything(kinds, multimask):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [16, 64])
 @pytest.mark.parametrize("multimask", [False, True])
-@pytest.mark.parametrize("kinds", KINDS, ids=" and ".join)
+@pytest.mark.parametrize("kinds", KINDS, ids=lambda kinds: " and ".join(sorted(kinds)))
 def test_real_size_equals_segment_anything(kinds, multimask, size):
     assert error(kinds, size, multimask) < 1e-4
 
