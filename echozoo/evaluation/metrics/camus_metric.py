@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from echozoo.errors import DataError
@@ -25,6 +23,7 @@ from echozoo.evaluation.functional.aggregate import (
 )
 from echozoo.evaluation.functional.overlap import dice, iou
 from echozoo.evaluation.functional.surface import hd_px, surface_distances
+from echozoo.evaluation.metrics.case_metric import CaseMetric
 from echozoo.evaluation.report import flags_note, results_table, write_csv, write_json
 from echozoo.postprocessing.plausibility import areas_of, film_flags, frame_flags
 from echozoo.registry import METRICS
@@ -46,7 +45,7 @@ class ScoredClip:
 
 
 @METRICS.register_module()
-class CAMUSMetric(BaseMetric):
+class CAMUSMetric(CaseMetric):
     """Dice, IoU, Hausdorff distance, HD95 and ASSD per image, then per structure, instant and view.
 
     A case is one structure in one image, measured on the native grid. A prediction that is empty
@@ -80,25 +79,9 @@ class CAMUSMetric(BaseMetric):
 
     default_prefix = "camus"
 
-    def __init__(
-        self,
-        surface: bool = True,
-        report: bool = True,
-        out_dir: str | None = None,
-        config_name: str | None = None,
-        seed: int = 0,
-        n_resamples: int = 2000,
-        prefix: str | None = None,
-    ) -> None:
-        # "gpu" is mmengine's name for all_gather_object, which works over gloo as well; its "cpu"
-        # goes through files in the working directory.
-        super().__init__(collect_device="gpu", prefix=prefix)
+    def __init__(self, surface: bool = True, **shared: Any) -> None:
+        super().__init__(**shared)
         self.surface = surface
-        self.report = report
-        self.out_dir = out_dir
-        self.config_name = config_name
-        self.seed = seed
-        self.n_resamples = n_resamples
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Score a batch of clips; each leaves exactly one result.
@@ -114,19 +97,6 @@ class CAMUSMetric(BaseMetric):
         self.results.extend(
             score_clip(sample, self.surface, flagged=self.report) for sample in data_samples
         )
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the cases of all processes and summarise them.
-
-        Args:
-            size: Length of the dataset. Not used: mmengine would cut the gathered list to it, which
-                loses cases where a sampler pads otherwise than mmengine's own; here a case
-                that came twice is known by its name.
-
-        Returns:
-            The metrics, on every process.
-        """
-        return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Summarise the gathered clips, on the first process.

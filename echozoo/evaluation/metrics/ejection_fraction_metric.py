@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from echozoo.errors import ConfigError
@@ -24,6 +22,7 @@ from echozoo.evaluation.functional.ejection_fraction import (
     ejection_fraction_of_disks,
 )
 from echozoo.evaluation.metrics.camus_metric import ScoredClip, masks_of, merge_clips
+from echozoo.evaluation.metrics.case_metric import CaseMetric
 from echozoo.evaluation.patients import info_reference
 from echozoo.evaluation.report import origin, write_content, write_rows
 from echozoo.registry import METRICS
@@ -50,7 +49,7 @@ class PatientResult:
 
 
 @METRICS.register_module()
-class EjectionFractionMetric(BaseMetric):
+class EjectionFractionMetric(CaseMetric):
     """EDV, ESV and EF of each patient from predicted LV masks, against the reference masks.
 
     Stands beside `CAMUSMetric` in a config's ``test_evaluator``. Biplane by the method of disks
@@ -82,26 +81,11 @@ class EjectionFractionMetric(BaseMetric):
 
     default_prefix = "clinical"
 
-    def __init__(
-        self,
-        step: str = PER_PHASE,
-        report: bool = True,
-        out_dir: str | None = None,
-        config_name: str | None = None,
-        seed: int = 0,
-        n_resamples: int = 2000,
-        prefix: str | None = None,
-    ) -> None:
+    def __init__(self, step: str = PER_PHASE, **shared: Any) -> None:
         if step not in STEPS:
             raise ConfigError(f"step={step!r}: wanted one of {', '.join(STEPS)}")
-        # mmengine's name for all_gather_object, which needs no files; see CAMUSMetric.
-        super().__init__(collect_device="gpu", prefix=prefix)
+        super().__init__(**shared)
         self.step = step
-        self.report = report
-        self.out_dir = out_dir
-        self.config_name = config_name
-        self.seed = seed
-        self.n_resamples = n_resamples
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure the ED and ES frames of a batch of clips; each leaves exactly one result.
@@ -115,17 +99,6 @@ class EjectionFractionMetric(BaseMetric):
             DataError: Masks are missing or do not fit the reference.
         """
         self.results.extend(section_clip(sample) for sample in data_samples)
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the sections of all processes and compare volumes and EF.
-
-        Args:
-            size: Length of the dataset; not used, as in `CAMUSMetric.evaluate`.
-
-        Returns:
-            The metrics, on every process.
-        """
-        return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Compare the gathered patients, on the first process.
