@@ -22,9 +22,9 @@ demo: $(INSTALLED)
 	@mkdir -p $(DEMO)
 	@find $(DEMO) -mindepth 1 -maxdepth 1 ! -name data -exec rm -rf {} +
 	$(RUN) tools/make_phantom.py $(DEMO)/data --patients 30
-	$(RUN) tools/train.py configs/samus_tra_tiny.py --data-root $(DEMO)/data --work-dir $(DEMO) \
+	$(RUN) tools/train.py configs/samus_tra.py --scale tiny --data-root $(DEMO)/data --work-dir $(DEMO) \
 	    --dataset $(DEMO_CLIPS) --cfg-options train_cfg.max_epochs=$(DEMO_EPOCHS) param_scheduler.1.T_max=$(DEMO_EPOCHS)
-	$(RUN) tools/test.py configs/samus_tra_tiny.py $(DEMO) --data-root $(DEMO)/data \
+	$(RUN) tools/test.py configs/samus_tra.py $(DEMO) --scale tiny --data-root $(DEMO)/data \
 	    --dataset $(DEMO_CLIPS)
 	$(RUN) tools/report.py $(DEMO)
 	@echo

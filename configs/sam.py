@@ -1,8 +1,8 @@
-"""SAM ViT-B at 1024 x 1024 as published: nothing trains but the mask decoder.
+"""SAM ViT-B as published, nothing trains: what one click is worth untouched (tra.txt, table 1).
 
 Data: CAMUS, see _base_/datasets/camus.py. Weights: tools/download_weights.py sam_vit_b
-Zero-shot:   tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root PATH
-Fine-tuning: tools/train.py configs/sam.py --data-root PATH
+Command: tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root PATH
+At 256 x 256 instead of 1024 x 1024: --scale 256
 """
 
 _base_ = ["_base_/datasets/camus.py", "_base_/schedules/adam.py", "_base_/runtime.py"]
@@ -18,17 +18,21 @@ model = dict(
     ),
     decoder=dict(type="SAMMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
-    # Of the decoder, what a single mask does not use stays as it is too.
-    frozen=(
-        "backbone.*",
-        "prompt_head.*",
-        "decoder.iou_prediction_head.*",
-        "decoder.output_hypernetworks_mlps.[123].*",
-    ),
+    frozen=("*",),
     pretrained="checkpoints/sam_vit_b_01ec64.pth",
 )
 
-image_size = dict(dataset=dict(image_size=(1024, 1024)))
-train_dataloader = image_size
-val_dataloader = image_size
-test_dataloader = image_size
+_full_data = dict(dataset=dict(image_size=(1024, 1024)))
+train_dataloader = _full_data
+val_dataloader = _full_data
+test_dataloader = _full_data
+
+_small_data = dict(dataset=dict(image_size=(256, 256)))
+scales = {
+    "256": dict(
+        model=dict(backbone=dict(img_size=256), prompt_head=dict(img_size=256, embedding_size=16)),
+        train_dataloader=_small_data,
+        val_dataloader=_small_data,
+        test_dataloader=_small_data,
+    )
+}

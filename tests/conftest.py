@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from echozoo.datasets.phantom import PhantomOptions, write_phantom
+from echozoo.engine.config_file import load_config
+from echozoo.engine.scales import apply_scale
 
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -34,3 +37,14 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = PhantomOptions(patients=4, seed=0, spacing=1.5, frames=(3, 4))
     write_phantom(root, options, processes=1)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with unet.py and samus_tra.py as `--scale tiny` makes them."""
+    folder = tmp_path_factory.mktemp("configs")
+    for name in ("unet.py", "samus_tra.py"):
+        cfg = load_config(CONFIGS / name)
+        apply_scale(cfg, "tiny")
+        cfg.dump(folder / name)
+    return folder

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from echozoo.engine.config_file import load_config
 from echozoo.engine.config_options import accepts, check_options
 from echozoo.engine.distributed import prepare_processes
+from echozoo.engine.scales import apply_scale
 from echozoo.errors import ConfigError
 from echozoo.registry import DATASETS, METRICS, RUNNERS
 
@@ -49,6 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: The tool's parser; it has the positional argument ``config``.
     """
+    parser.add_argument(
+        "--scale", metavar="NAME", help="a size that the config declares, such as tiny"
+    )
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
     parser.add_argument(
         "--dataset",
@@ -66,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set any key of the config: train_cfg.max_epochs=20",
     )
-    parser.add_argument("--work-dir", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument("--work-dir", help="where results go (default: work_dirs/CONFIG[_SCALE])")
     parser.add_argument(
         "--amp",
         nargs="?",
@@ -86,7 +90,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def read_config(args: argparse.Namespace) -> Config:
     """Load the config that the command line names and apply the options to it.
 
-    Later ones win: the config's own values, ``--data-root``, ``--dataset``, ``--cfg-options``.
+    Later ones win: the config's own values, ``--scale``, ``--data-root``, ``--dataset``,
+    ``--cfg-options``.
 
     Args:
         args: Parsed arguments with ``config`` and those of `add_options`.
@@ -98,8 +103,10 @@ def read_config(args: argparse.Namespace) -> Config:
         ConfigError: The file, a key or a value is wrong.
     """
     cfg = load_config(args.config)
+    apply_scale(cfg, args.scale)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    run_name = "_".join(filter(None, (Path(args.config).stem, args.scale)))
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name}"
     if args.seed is not None:
         cfg.randomness = dict(cfg.get("randomness") or {}, seed=args.seed)
     if args.amp:

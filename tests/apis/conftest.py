@@ -12,10 +12,8 @@ from mmengine.registry import init_default_scope
 from echozoo.engine.config_file import load_config
 from echozoo.registry import MODELS
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
 UNET = """
-_base_ = "{configs}/unet_tiny.py"
+_base_ = "{configs}/unet.py"
 model = dict(
     backbone=dict(base_channels=2, num_stages=3, strides=(1, 1, 1), enc_num_convs=(1, 1, 1),
                   dec_num_convs=(1, 1), downsamples=(True, True), enc_dilations=(1, 1, 1),
@@ -25,7 +23,7 @@ model = dict(
 test_dataloader = dict(dataset=dict(image_size=(32, 32)))
 """
 PROMPTED = """
-_base_ = "{configs}/samus_tra_tiny.py"
+_base_ = "{configs}/samus_tra.py"
 model = dict(
     backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=32,
                   pos_embed_size=8, window_size=2, conv_channels=(4, 4, 8), out_channels=16,
@@ -60,22 +58,22 @@ def centre(model: torch.nn.Module) -> None:
 
 
 @pytest.fixture(scope="session")
-def unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unet(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "unet"
-    return write_run(folder, UNET.format(configs=CONFIGS))
+    return write_run(folder, UNET.format(configs=tiny_configs))
 
 
 @pytest.fixture(scope="session")
-def clicked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clicked(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that takes points, and sees one frame at a time."""
-    text = PROMPTED.format(configs=CONFIGS, temporal="temporal=None", prompts=("points",))
+    text = PROMPTED.format(configs=tiny_configs, temporal="temporal=None", prompts=("points",))
     return write_run(tmp_path_factory.mktemp("runs") / "clicked", text)
 
 
 @pytest.fixture(scope="session")
-def boxed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def boxed(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a temporal module, clips of 4 frames, that takes boxes and masks."""
     text = PROMPTED.format(
-        configs=CONFIGS, temporal='temporal=dict(type="TRA")', prompts=("boxes", "masks")
+        configs=tiny_configs, temporal='temporal=dict(type="TRA")', prompts=("boxes", "masks")
     )
     return write_run(tmp_path_factory.mktemp("runs") / "boxed", text)

@@ -10,8 +10,6 @@ import pytest
 from echozoo.engine.config_file import load_config
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
-TINY = Path(__file__).resolve().parents[2] / "configs" / "samus_tra_tiny.py"
-
 PART = '''
 from torch import nn
 
@@ -35,11 +33,11 @@ class FrameMean(nn.Module):
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tiny_configs: Path, tmp_path: Path) -> Path:
     (tmp_path / "my_frame_mean.py").write_text(PART)
     path = tmp_path / "samus_frame_mean.py"
     path.write_text(
-        f"_base_ = {str(TINY)!r}\n"
+        f"_base_ = {str(tiny_configs / 'samus_tra.py')!r}\n"
         "custom_imports = dict(imports=['my_frame_mean'])\n"
         "model = dict(backbone=dict(temporal=dict(type='FrameMean', strength=0.5)))\n"
     )

@@ -12,9 +12,8 @@ from echozoo.apis import load_model
 from echozoo.engine.config_file import load_config
 from echozoo.registry import MODELS
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TRA = """
-_base_ = "{configs}/samus_tra_tiny.py"
+_base_ = "{configs}/samus_tra.py"
 model = dict(
     backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=64,
                   pos_embed_size=16, window_size=3, conv_channels=(4, 4, 8), out_channels=16),
@@ -28,7 +27,7 @@ test_dataloader = size
 work_dir = "/private/run"
 """
 UNET = """
-_base_ = "{configs}/unet_tiny.py"
+_base_ = "{configs}/unet.py"
 model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
 size = dict(dataset=dict(image_size=(32, 48), structures=("lv", "myo", "la")))
 test_dataloader = size
@@ -37,13 +36,13 @@ TEXTS = {"tra": TRA, "unet": UNET}
 
 
 @pytest.fixture(scope="session")
-def make_run(tmp_path_factory):
+def make_run(tiny_configs, tmp_path_factory):
     """Write a run's folder: config, and a checkpoint with optimiser and meta like mmengine's."""
 
     def make(kind: str) -> Path:
         folder = tmp_path_factory.mktemp(kind)
         config = folder / f"my_{kind}.py"
-        config.write_text(TEXTS[kind].format(configs=CONFIGS))
+        config.write_text(TEXTS[kind].format(configs=tiny_configs))
         torch.manual_seed(3)
         model = MODELS.build({**load_config(config).model, "_scope_": "echozoo"})
         for name, weight in model.named_parameters():

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "configs" / "samus_tra_tiny.py"
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(phantom, tmp_path):
+def test_two_processes_give_the_losses_of_one(phantom, tiny_configs, tmp_path):
+    config = str(tiny_configs / "samus_tra.py")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -39,8 +39,8 @@ def test_two_processes_give_the_losses_of_one(phantom, tmp_path):
         steps = [json.loads(line) for line in log.splitlines()]
         return [step["loss"] for step in steps if "loss" in step]
 
-    one = losses("one", [sys.executable, str(ROOT / "tools" / "train.py"), str(CONFIG)], batch=2)
-    two = losses("two", [str(ROOT / "tools" / "dist_train.sh"), str(CONFIG), "2"], batch=1)
+    one = losses("one", [sys.executable, str(ROOT / "tools" / "train.py"), config], batch=2)
+    two = losses("two", [str(ROOT / "tools" / "dist_train.sh"), config, "2"], batch=1)
     assert len(one) >= 4
     assert one == pytest.approx(two, rel=0, abs=1e-5)
     assert len(set(one)) == len(one), "the losses move"

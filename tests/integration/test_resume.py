@@ -39,10 +39,10 @@ _base_.custom_hooks.append(dict(type="KillHook", epoch=-1))
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_gives_the_same_weights(phantom, tmp_path):
+def test_killed_and_resumed_gives_the_same_weights(phantom, tiny_configs, tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     config = tmp_path / "tiny.py"
-    config.write_text(CONFIG.format(base=str(ROOT / "configs" / "samus_tra_tiny.py")))
+    config.write_text(CONFIG.format(base=str(tiny_configs / "samus_tra.py")))
     killer = len(_hooks(config)) - 1
 
     def train(run: str, *options: str, kill_in: int = -1) -> subprocess.CompletedProcess:

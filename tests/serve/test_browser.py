@@ -23,7 +23,6 @@ from echozoo.apis import ClickSession, load_model, open_film
 from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "configs" / "samus_tra_tiny.py"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -48,10 +47,15 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(tiny_configs: Path) -> Path:
+    return tiny_configs / "samus_tra.py"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with random weights: its masks mean nothing, but are the same everywhere."""
     torch.manual_seed(3)
-    network = MODELS.build(Config.fromfile(CONFIG).model)
+    network = MODELS.build(Config.fromfile(config).model)
     path = tmp_path_factory.mktemp("weights") / "random.pth"
     torch.save({"state_dict": network.state_dict()}, path)
     return path
@@ -73,12 +77,12 @@ def film(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(
-    checkpoint: Path, film: Path, tmp_path_factory: pytest.TempPathFactory
+    config: Path, checkpoint: Path, film: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:
     """Address of a server in a process of its own, and the folder of its temporary files."""
     private = tmp_path_factory.mktemp("private")
     command = [
-        sys.executable, str(ROOT / "tools/serve.py"), str(CONFIG), str(checkpoint),
+        sys.executable, str(ROOT / "tools/serve.py"), str(config), str(checkpoint),
         "--port", "0", "--device", "cpu", "--films", str(film.parent),
     ]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(private), "OMP_NUM_THREADS": "1"}
@@ -163,7 +167,7 @@ def test_click_carry_measure_download(page, server, film, checkpoint, tmp_path) 
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(masks, name)() == pytest.approx(getattr(source, name)())
     # What was clicked on the screen is what the model is asked for, to the pixel.
-    session = ClickSession(load_model(CONFIG, checkpoint, device="cpu"), open_film(film))
+    session = ClickSession(load_model(config, checkpoint, device="cpu"), open_film(film))
     expected = session.segment(0, "lv", [[70, 30], [20, 60]], [1, 0])
     labels = sitk.GetArrayFromImage(masks)
     assert 0 < expected.sum() < expected.size

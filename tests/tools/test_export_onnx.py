@@ -49,8 +49,8 @@ def test_without_the_extra(monkeypatch, tmp_path):
 
 def test_no_checkpoint(monkeypatch, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra export is not installed")
-    said = start(monkeypatch, "configs/unet_tiny.py", "-o", tmp_path)
-    assert "unet_tiny.py: no weights: give a checkpoint" in said
+    said = start(monkeypatch, "configs/unet.py", "-o", tmp_path)
+    assert "unet.py: no weights: give a checkpoint" in said
     assert "\n" not in said
     (tmp_path / "run").mkdir()
     said = start(monkeypatch, tmp_path / "run", "-o", tmp_path)

@@ -15,16 +15,16 @@ from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
-_base_ = "{root}/configs/unet_tiny.py"
+_base_ = "{configs}/unet.py"
 model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
 test_dataloader = dict(dataset=dict(image_size=(32, 32)))
 """
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    (folder / "tiny.py").write_text(CONFIG.format(root=ROOT))
+    (folder / "tiny.py").write_text(CONFIG.format(configs=tiny_configs))
     cfg = load_config(folder / "tiny.py")
     init_default_scope("echozoo")
     torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, folder / "best_a_epoch_1.pth")

@@ -47,13 +47,13 @@ def main(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(tiny_configs, tmp_path_factory) -> Path:
     """What a run leaves: a dumped config and a checkpoint."""
     folder = tmp_path_factory.mktemp("run")
-    cfg = Config.fromfile(str(ROOT / "configs" / "unet_tiny.py"))
+    cfg = Config.fromfile(tiny_configs / "unet.py")
     cfg.merge_from_dict({"model.backbone.base_channels": 4, "model.decode_head.in_channels": 4})
     cfg.merge_from_dict({"work_dir": str(folder), "test_dataloader.num_workers": 0})
-    cfg.dump(folder / "unet_tiny.py")
+    cfg.dump(folder / "unet.py")
     model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
     torch.save(dict(meta=dict(epoch=3), state_dict=model.state_dict()), folder / "best_3.pth")
     return folder
@@ -64,17 +64,17 @@ def test_publish_verify_and_test(run, phantom, tmp_path):
     done = start("publish.py", run, "-o", "out", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "no metrics: " in done.stdout
-    (weights,) = (tmp_path / "out").glob("unet_tiny-*.safetensors")
+    (weights,) = (tmp_path / "out").glob("unet-*.safetensors")
 
     done = start("publish.py", "--verify", weights, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "unchanged since it was published" in done.stdout
     assert "training_data: CAMUS; by the config" in done.stdout
 
-    arguments = ("out/unet_tiny.py", weights, "--data-root", phantom, "--dataset", "indices=2")
+    arguments = ("out/unet.py", weights, "--data-root", phantom, "--dataset", "indices=2")
     done = start("test.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "work_dirs" / "unet_tiny" / "results.json").is_file()
+    assert (tmp_path / "work_dirs" / "unet" / "results.json").is_file()
 
 
 def test_a_tampered_file_is_one_line(main, tmp_path):
@@ -95,11 +95,11 @@ def test_a_file_cannot_steer_the_terminal(main, tmp_path, capsys):
     assert "name: x?[2J?licence: MIT" in out
 
 
-def test_what_cannot_be_published_is_one_line(main, run, tmp_path, capsys):
+def test_what_cannot_be_published_is_one_line(main, run, tiny_configs, tmp_path, capsys):
     assert "absent: no such checkpoint" in main("absent", "-o", tmp_path)
     (tmp_path / "empty").mkdir()
     assert "empty: no checkpoint in this folder" in main(tmp_path / "empty", "-o", tmp_path)
-    said = main(run, "--config", ROOT / "configs" / "unet_tiny.py", "-o", tmp_path / "out")
+    said = main(run, "--config", tiny_configs / "unet.py", "-o", tmp_path / "out")
     assert "best_3.pth: does not fit" in said
     assert not (tmp_path / "out").exists()
     assert main(run) == 2

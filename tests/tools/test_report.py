@@ -27,12 +27,12 @@ def run_tool(monkeypatch, name: str, *args: object) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tiny_configs: Path, tmp_path: Path) -> Path:
     """A very small U-Net with every step of post-processing."""
     path = tmp_path / "tiny.py"
     path.write_text(
         f"""
-_base_ = "{ROOT / "configs/unet_tiny.py"}"
+_base_ = "{tiny_configs / "unet.py"}"
 model = dict(
     backbone=dict(base_channels=4),
     decode_head=dict(in_channels=4, channels=4),

@@ -8,7 +8,7 @@ step and process. The path comes from --data-root or the environment's CAMUS_ROO
 shared = dict(
     type="CAMUSDataset",
     data_root=None,
-    split="files",
+    split="ratio",  # 7:1:2 by patient, as tra.txt has it
     frames="sequence",
     clip_length=8,
     image_size=(256, 256),

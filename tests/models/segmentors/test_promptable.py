@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -13,9 +15,9 @@ SIZE = 64
 
 
 @pytest.fixture
-def model() -> PromptableSegmentor:
+def model(tiny_configs: Path) -> PromptableSegmentor:
     init_default_scope("echozoo")
-    cfg = Config.fromfile("configs/samus_tra_tiny.py").model
+    cfg = Config.fromfile(tiny_configs / "samus_tra.py").model
     cfg.backbone.update(
         embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
         pos_embed_size=8, conv_channels=(4, 4, 8), out_channels=32,

@@ -1,0 +1,14 @@
+"""SAMUS with ST-Adapters before the cross-branch attention (tra.txt, table 2, on Mini-CAMUS).
+
+Data: CAMUS, clips of 8 frames, 200 patients. Weights: tools/download_weights.py sam_vit_b
+Command: tools/train.py configs/samus_st_adapter.py --data-root PATH
+"""
+
+_base_ = "samus.py"
+
+model = dict(backbone=dict(temporal=dict(type="STAdapter")))
+
+mini = dict(dataset=dict(split="mini"))
+train_dataloader = mini
+val_dataloader = mini
+test_dataloader = mini
