@@ -43,6 +43,10 @@ class SAMMaskDecoder(MaskDecoder):
             iou_head_hidden_dim=iou_head_hidden,
         )
 
+    def output_tokens(self) -> Tensor:
+        """Return the tokens that every decoding starts with: quality and masks, (1 + masks, C)."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+
     def forward(
         self,
         embedding: Tensor,
@@ -67,8 +71,7 @@ class SAMMaskDecoder(MaskDecoder):
         if embedding.dim() == 4:
             embedding = embedding.unsqueeze(1)  # N, 1, C, h, w
         batch = dense.shape[:2]  # N, K
-        outputs = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        outputs = outputs.expand(*batch, -1, -1)
+        outputs = self.output_tokens().expand(*batch, -1, -1)
         tokens = torch.cat([outputs, sparse], dim=2).flatten(0, 1)  # N * K, 1 + masks + n, C
         image = (embedding + dense).flatten(0, 1)  # N * K, C, h, w
         tokens, pixels = self.transformer(image, dense_pe, tokens)

@@ -32,8 +32,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
 
     Args:
         backbone: Image encoder, called as ``(images (N, C, H, W), num_frames)``.
-        prompt_head: Prompt head, called as ``(embedding, samples)``.
-        decoder: Mask decoder.
+        prompt_head: Prompt head, called as ``(embedding, samples, output_tokens)``.
+        decoder: Mask decoder; its ``output_tokens()`` are those that the prompt head gets.
         neck: Between backbone and the rest; (N, E, h, w) in and out.
         loss: Called as ``(logits, masks)`` on the decoder's own resolution; None for a model that
             only predicts.
@@ -78,7 +78,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
 
         Args:
             inputs: Scaled clips (B, T, C, H, W).
-            data_samples: B samples with the prompts, and in training the labels.
+            data_samples: B samples, with the prompts if the head wants some, and in training with
+                the labels.
             mode: ``"tensor"`` for logits (B * T, K, 4h, 4w), ``"loss"`` for a dict of losses,
                 ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
 
@@ -86,7 +87,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             What ``mode`` says.
         """
         embedding = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
-        logits = self._decode(*self.prompt_head(embedding, data_samples))
+        prompts = self.prompt_head(embedding, data_samples, self.decoder.output_tokens())
+        logits = self._decode(*prompts)
         if mode == "tensor":
             return logits
         if mode == "loss":
@@ -119,7 +121,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
     ) -> Tensor:
         """Masks for points: the cheap half, needed once a click.
 
-        A model that takes boxes and no points decodes boxes around them, see `decode_clicks`.
+        A model that takes boxes and no points decodes boxes around them, see `decode_clicks`. One
+        that prompts itself takes points as if it did not.
 
         Args:
             embedding: What `encode` returned, (N, E, h, w).
