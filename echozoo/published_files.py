@@ -1,4 +1,4 @@
-"""Published weight files of the SAM family: where they are and how to know them."""
+"""Published weight files: where they are and how to know them."""
 
 from __future__ import annotations
 
@@ -79,6 +79,14 @@ PUBLISHED_FILES: dict[str, PublishedFile | PackagedFile] = {
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
         title="SAM with ViT-H, Apache-2.0",
     ),
+    # Address: torchvision (ResNet34_Weights.IMAGENET1K_V1), whose file names carry the first digits
+    # of the hash. Several projects pin their downloads to this hash and size.
+    "resnet34": PublishedFile(
+        url="https://download.pytorch.org/models/resnet34-b627a593.pth",
+        size=87_319_819,
+        sha256="b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+        title="ResNet-34 of torchvision, from ImageNet, BSD-3-Clause",
+    ),
     # Its authors share it by a link to a drive. The hash is that of the file in version 0.1.1 of
     # the package.
     "lite_medsam": PackagedFile(
@@ -99,9 +107,11 @@ def how_to_get(path: Path) -> str:
         path: Where it was looked for.
 
     Returns:
-        The command that gets it where it is a published file, or else where to put it.
+        The command that gets it where it is a published file, or else how to come by it.
     """
     for name, file in PUBLISHED_FILES.items():
         if path.name == file.file_name:
             return f"get it with `python tools/download_weights.py {name} --dir {path.parent}`"
+    if not path.suffix:
+        return "train the model whose run leaves this folder, or give a path in `pretrained`"
     return "put the file there, or give its path in `pretrained`"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Get published weights of the SAM family, and check that they are what their authors published.
+"""Get published weights, and check that they are what their authors published.
 
     python tools/download_weights.py --list
     python tools/download_weights.py sam_vit_b

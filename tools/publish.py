@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from echozoo import run_folder
 from echozoo.apis import load_model
-from echozoo.engine import run_folder
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.export.publish import publish
 from echozoo.export.weights_file import file_sha256, verify

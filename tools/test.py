@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from echozoo.engine import failures, launch, run_folder
+from echozoo import run_folder
+from echozoo.engine import failures, launch
 from echozoo.errors import one_line_errors
 
 

@@ -11,7 +11,8 @@ import argparse
 
 from mmengine.config import Config
 
-from echozoo.engine import failures, launch, run_folder
+from echozoo import run_folder
+from echozoo.engine import failures, launch
 from echozoo.engine.distributed import launched_rank
 from echozoo.errors import one_line_errors
 

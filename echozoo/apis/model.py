@@ -15,8 +15,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from echozoo import run_folder
 from echozoo.datasets.anatomy import STRUCTURES, choose_structures
-from echozoo.engine import failures, launch, run_folder
+from echozoo.engine import failures, launch
 from echozoo.engine.config_file import load_config
 from echozoo.errors import CheckpointError, ConfigError
 from echozoo.models.checkpoints import initialise, load_published

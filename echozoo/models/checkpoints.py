@@ -1,4 +1,4 @@
-"""Weights to start from: published files of the SAM family, parts of them, and one's own."""
+"""Weights to start from: published files, parts of them, and those of one's own runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError, ConfigError
-from echozoo.models.published_keys import fit_position_tables, group_of, own_key
+from echozoo.models.published_keys import (
+    add_counters,
+    fit_position_tables,
+    group_of,
+    is_resnet,
+    own_keys,
+)
 from echozoo.models.weight_files import read_weights, state_dict_of
 from echozoo.published_files import how_to_get
+from echozoo.run_folder import checkpoint_file
 
 _SHOWN_KEYS = 4
 
@@ -49,18 +56,19 @@ def load_published(
 ) -> LoadReport:
     """Load published weights into a segmentor, or this project's own.
 
-    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone), of LiteMedSAM and of
-    SAMUS are taken under their own key names. Position tables are resized to the model's. What a
-    file of that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal modules
-    where SAMUS starts a model of films) stays as it is; anything else that does not match is an
-    error.
+    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone), of LiteMedSAM, SAMUS
+    and AutoSAMUS are taken under their own key names. Position tables are resized to the model's.
+    What a file of that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal
+    modules where SAMUS starts a model of films, the APG where it starts AutoSAMUS) stays as it
+    is; anything else that does not match is an error. A file of a ResNet of torchvision is the
+    backbone of a model, all of it; its classifier is left out.
 
     Args:
-        model: Has the parts ``backbone``, ``prompt_head`` and ``decoder``, as `PromptableSegmentor`
-            has.
+        model: A segmentor. Of the SAM family: with ``backbone``, ``prompt_head`` and ``decoder``.
         source: A weights file, or a state dict; keys as published, or as in ``model``.
-        parts: Names of the model's parts to load, such as ``("prompt_head", "decoder")``; what
-            else is in the file is not looked at. None loads all that is in the file.
+        parts: Names of the model's parts to load, or of parts of these, such as
+            ``("backbone", "prompt_head.encoder")``; what else is in the file is not looked at.
+            None loads all that is in the file.
 
     Returns:
         Which keys were loaded and which left.
@@ -86,7 +94,8 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
     Args:
         model: See `load_published`.
         pretrained: The config's entry: a path, or ``dict(path=..., parts=("prompt_head",
-            "decoder"))`` to start only some parts from the file.
+            "decoder"))`` to start only some parts from the file. The path is that of a file, or a
+            run's work folder, whose best checkpoint is taken, else its last.
 
     Returns:
         Which keys were loaded and which left.
@@ -107,6 +116,8 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
         raise CheckpointError(
             f"{path}: no such file: {how_to_get(path)}, or start from scratch with --from-scratch"
         )
+    if path.is_dir():
+        path = checkpoint_file(path, best=True)
     report = load_published(model, path, entry.get("parts"))
     print_log(str(report), logger="current")
     return report
@@ -116,16 +127,19 @@ def _fitted(
     model: nn.Module, weights: Mapping[str, Tensor], name: str, parts: Sequence[str] | None
 ) -> dict[str, Tensor]:
     """The weights under the model's keys, with position tables of its sizes, and nothing else."""
-    file_keys = {own_key(key): key for key in weights}
-    weights = {own: weights[key] for own, key in file_keys.items()}
-    wanted = model.state_dict()
     if parts is not None:
         _check_parts(model, parts)
+    elif is_resnet(weights):
+        parts = ("backbone",)
+    file_keys = own_keys(weights)
+    weights = add_counters({own: weights[key] for own, key in file_keys.items()})
+    wanted = model.state_dict()
+    if parts is not None:
         weights, wanted = _only(weights, parts), _only(wanted, parts)
     weights = fit_position_tables(weights, model)
     misfits = {
-        "missing": _missing(weights, wanted, parts),
-        "unexpected": [file_keys[key] for key in weights if key not in wanted],
+        "missing": [key for key in _required(weights, model, parts) if key not in weights],
+        "unexpected": [file_keys.get(key, key) for key in weights if key not in wanted],
         "misshapen": [
             f"{key} {tuple(value.shape)}, wanted {tuple(wanted[key].shape)}"
             for key, value in weights.items()
@@ -137,30 +151,38 @@ def _fitted(
 
 
 def _check_parts(model: nn.Module, parts: Sequence[str]) -> None:
-    have = [name for name, child in model.named_children() if child.state_dict()]
-    absent = [part for part in parts if part not in have]
+    state = model.state_dict()
+    absent = [part for part in parts if not _only(state, (part,))]
     if isinstance(parts, str) or absent or not parts:
+        have = dict.fromkeys(key.split(".")[0] for key in state)
         raise ConfigError(
             f"pretrained: found parts={parts!r}, wanted names of the model's parts "
-            f"({', '.join(have)}) in a tuple"
+            f"({', '.join(have)}) or of parts of these, in a tuple"
         )
 
 
 def _only(weights: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tensor]:
-    return {key: value for key, value in weights.items() if key.split(".")[0] in parts}
+    inside = tuple(f"{part}." for part in parts)
+    return {key: value for key, value in weights.items() if f"{key}.".startswith(inside)}
 
 
-def _missing(
-    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], parts: Sequence[str] | None
+def _required(
+    weights: Mapping[str, Tensor], model: nn.Module, parts: Sequence[str] | None
 ) -> list[str]:
-    """Keys that a file of this kind must have: the whole of each group of which it has any."""
-    model_groups = {group_of(key) for key in wanted}
-    if parts is None and "backbone" not in model_groups:
-        required = model_groups  # not of the SAM family: only its own weights will do
-    else:
-        in_file = {group_of(key) for key in weights}
-        required = in_file | {"prompt_head", "decoder"} | ({"backbone"} if parts else set())
-    return [key for key in wanted if key not in weights and group_of(key) in required]
+    """Keys that a file of this kind must have: the whole of each group of which it has any.
+
+    Of each part that is asked for by name it must have some; and all of everything where the
+    model is not of the SAM family, for which only its own weights will do.
+    """
+    wanted = model.state_dict()
+    groups = {group_of(key) for key in wanted}
+    if "backbone" in groups:
+        groups = {group_of(key) for key in weights} | {"prompt_head", "decoder"}
+    if parts is None:
+        return [key for key in wanted if group_of(key) in groups]
+    absent = [part for part in parts if not _only(weights, (part,))]
+    without = _only(wanted, absent)
+    return [key for key in _only(wanted, parts) if group_of(key) in groups or key in without]
 
 
 def _refuse_misfits(name: str, model_name: str, misfits: Mapping[str, list[str]]) -> None:

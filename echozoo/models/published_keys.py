@@ -2,14 +2,16 @@
 
 Published files of SAM, SAMUS and LiteMedSAM name their three parts ``image_encoder``,
 ``prompt_encoder`` and ``mask_decoder``; here these are ``backbone``, ``prompt_head.encoder`` and
-``decoder``.
+``decoder``. Those of AutoSAMUS have ``prompt_generator`` and ``feature_adapter`` too, which are
+the rest of ``prompt_head``. Those of torchvision's ResNets are a ``backbone`` without a prefix.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ _PREFIXES = {
     "image_encoder.": "backbone.",
     "prompt_encoder.": "prompt_head.encoder.",
     "mask_decoder.": "decoder.",
+    "prompt_generator.": "prompt_head.",
+    "feature_adapter.": "prompt_head.dense_prompt.",
 }
 _SAM_ENCODER = re.compile(
     r"(pos_embed|patch_embed\.proj\.\w+|neck\.\d\.\w+"
@@ -34,10 +38,50 @@ _TINY_VIT_ENCODER = re.compile(
 _SAMUS_MODULES = frozenset(
     ("cnn_branch", "pos_adapter", "input_adapter", "feature_adapter", "cross_attn", "refine")
 )
+_APG_MODULES = frozenset(
+    ("task_tokens", "token_coupling", "token_proj", "image_coupling", "dense_prompt")
+)
+# A layer of AutoSAMUS's couplings lists the attentions of both directions, then their MLPs.
+_COUPLING = re.compile(r"cross_(token|image)_token\.layers\.(\d+)\.([0-3])\.(.+)")
+_COUPLING_NAMES = (
+    ("norm1.", "norm_x."),
+    ("norm2.", "norm_source."),
+    ("norm.", "norm_mlp."),
+    ("fn.to_q.", "attn.q."),
+    ("fn.to_kv.", "attn.kv."),
+    ("fn.to_out.0.", "out."),
+    ("fn.net.0.", "mlp.0."),
+    ("fn.net.3.", "mlp.2."),
+)
+# What the published AutoSAMUS computes and never reads: the APG does without.
+_DEAD = re.compile(r"prompt_generator\.cross_token_token\.layers\.1\.[13]\..+")
+_RESNET = re.compile(r"(conv1|bn1|layer[1-4]|fc)\..+")
+
+
+def own_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Rename the keys of a file.
+
+    Args:
+        keys: As in the file.
+
+    Returns:
+        This project's keys with those of the file. Left out is what no model here has a place
+        for: the classifier of a ResNet, and the weights of AutoSAMUS that have no effect.
+    """
+    keys = list(keys)
+    if is_resnet(keys):
+        return {f"backbone.{key}": key for key in keys if not key.startswith("fc.")}
+    return {own_key(key): key for key in keys if not _DEAD.fullmatch(key)}
+
+
+def is_resnet(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of one of torchvision's ResNets, whose weights are a backbone."""
+    keys = list(keys)
+    return "conv1.weight" in keys and all(map(_RESNET.fullmatch, keys))
 
 
 def own_key(key: str) -> str:
-    """Rename a published key; one of this project's own stays as it is.
+    """Rename a published key of the SAM family; one of this project's own stays as it is.
 
     Args:
         key: Such as ``image_encoder.blocks.2.Space_Adapter.q.weight``.
@@ -51,8 +95,30 @@ def own_key(key: str) -> str:
             if published == "image_encoder.":
                 for theirs, ours in PUBLISHED_NAMES:
                     rest = rest.replace(theirs, ours)
+            elif published == "prompt_generator.":
+                rest = _own_generator_key(rest)
+            elif published == "feature_adapter.":
+                rest = _own_dense_key(rest)
             return own + rest
     return key
+
+
+def _own_generator_key(key: str) -> str:
+    coupling = _COUPLING.fullmatch(key)
+    if coupling is None:
+        return key.replace("object_token", "task_tokens")
+    kind, layer, place, name = coupling.groups()
+    for theirs, ours in _COUPLING_NAMES:
+        name = name.replace(theirs, ours)
+    return f"{kind}_coupling.{('first', 'second')[int(place) % 2]}.{layer}.{name}"
+
+
+def _own_dense_key(key: str) -> str:
+    # Convolution, norm and GELU of each stage in one row.
+    place, _, name = key.partition(".")
+    if not place.isdigit() or int(place) % 3 == 2:
+        return key
+    return f"{int(place) // 3}.{('conv', 'norm')[int(place) % 3]}.{name}"
 
 
 def group_of(key: str) -> str:
@@ -63,8 +129,8 @@ def group_of(key: str) -> str:
 
     Returns:
         ``"backbone"`` (SAM's encoder, or LiteMedSAM's), ``"prompt_head"``, ``"decoder"``,
-        ``"SAMUS"`` (all that SAMUS adds), or for other parts, such as temporal modules, the part
-        and the module's name.
+        ``"SAMUS"`` (all that SAMUS adds), ``"APG"`` (all that AutoSAMUS adds to SAM's prompt
+        encoder), or for other parts, such as temporal modules, the part and the module's name.
     """
     part, _, rest = key.partition(".")
     encoders = (_SAM_ENCODER, _TINY_VIT_ENCODER)
@@ -72,8 +138,26 @@ def group_of(key: str) -> str:
         names = [name for name in rest.split(".") if not name.isdigit() and name != "blocks"]
         return "SAMUS" if names[0] in _SAMUS_MODULES else f"backbone.{names[0]}"
     if part == "prompt_head" and not rest.startswith("encoder."):
-        return f"prompt_head.{rest.split('.')[0]}"
+        name = rest.split(".")[0]
+        return "APG" if name in _APG_MODULES else f"prompt_head.{name}"
     return part
+
+
+def add_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give batch norms their counters of batches, which files of old versions of torch lack.
+
+    Args:
+        weights: Weights under any keys.
+
+    Returns:
+        The weights, with counters of 0, as torch itself takes such files.
+    """
+    counters = {
+        f"{key.removesuffix('running_mean')}num_batches_tracked": torch.tensor(0)
+        for key in weights
+        if key.endswith(".running_mean")
+    }
+    return {**counters, **weights}
 
 
 def fit_position_tables(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

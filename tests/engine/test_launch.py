@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 
 from echozoo.engine import failures, launch
-from echozoo.engine.run_folder import checkpoint_file, find_checkpoint
 from echozoo.errors import CheckpointError, ConfigError, DataError
+from echozoo.run_folder import checkpoint_file, find_checkpoint
 
 TOY = Path(__file__).parent / "toy"
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
