@@ -34,6 +34,20 @@ def soft_dice_loss(
     return 1 - (2 * overlap + eps) / (size + eps)
 
 
+def summed_dims(dice_over: str) -> tuple[int, ...]:
+    """Name the dimensions of (N, K, h, w) whose pixels make up one Dice.
+
+    Args:
+        dice_over: ``"sample"`` for those of one mask, ``"batch"`` for those of one structure.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if dice_over not in ("sample", "batch"):
+        raise ConfigError(f"loss: dice_over={dice_over!r}; it is 'sample' or 'batch'")
+    return (-2, -1) if dice_over == "sample" else (0, -2, -1)
+
+
 @MODELS.register_module()
 class DiceCELoss(nn.Module):
     """Weighted sum of a soft Dice loss and binary cross entropy of K masks.
@@ -58,11 +72,9 @@ class DiceCELoss(nn.Module):
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        if dice_over not in ("sample", "batch"):
-            raise ConfigError(f"DiceCELoss: dice_over={dice_over!r}; it is 'sample' or 'batch'")
         self.dice_weight = dice_weight
         self.ce_weight = ce_weight
-        self.summed_dims = (-2, -1) if dice_over == "sample" else (0, -2, -1)
+        self.summed_dims = summed_dims(dice_over)
         self.eps = eps
         self.register_buffer("pos_weight", torch.tensor(pos_weight), persistent=False)
 
