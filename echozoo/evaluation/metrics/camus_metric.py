@@ -178,11 +178,7 @@ def flag_films(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _flag(rows: Sequence[dict[str, Any]], sample: dict[str, Any], place: int) -> None:
-    if sample.get("pred_labels") is not None:
-        labels = _to_numpy(sample["pred_labels"][place])
-    else:  # where masks overlap, the first structure's
-        masks = _to_numpy(sample["pred_masks"][place])
-        labels = np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)
+    labels = predicted_labels(sample, place)
     for row, pixels in zip(rows, areas_of(labels, len(rows)), strict=True):
         row |= {"predicted_px": int(pixels), "flags": []}
     _share_out(rows, frame_flags(labels, sample["structures"], sample["spacing"]))
@@ -246,6 +242,23 @@ def masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
             "(frames, structures, height, width of the reference)"
         )
     return predictions, labels
+
+
+def predicted_labels(sample: dict[str, Any], place: int) -> np.ndarray:
+    """The prediction of one frame as a label map, on the native grid.
+
+    Args:
+        sample: An `EchoDataSample` as a dict, predictions included.
+        place: Of the frame in the clip.
+
+    Returns:
+        (H0, W0), k for the k-th structure; where masks overlap and there is no ``pred_labels``,
+        the first structure's.
+    """
+    if sample.get("pred_labels") is not None:
+        return _to_numpy(sample["pred_labels"][place])
+    masks = _to_numpy(sample["pred_masks"][place])
+    return np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)
 
 
 def _to_numpy(array: Any) -> np.ndarray:

@@ -1,0 +1,200 @@
+"""The metric that tests how steadily predictions move from frame to frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+
+from echozoo.evaluation import temporal_report as report
+from echozoo.evaluation.functional.attributes import columns, frame_attributes
+from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, judge
+from echozoo.evaluation.limits import TemporalLimits, load_limits
+from echozoo.evaluation.metrics.camus_metric import (
+    ScoredClip,
+    masks_of,
+    merge_clips,
+    predicted_labels,
+)
+from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.report import origin, write_content, write_rows
+from echozoo.evaluation.temporal_report import SIDES, FilmResult
+from echozoo.registry import METRICS
+
+
+@METRICS.register_module()
+class TemporalConsistencyMetric(CaseMetric):
+    """Inconsistent frames (TCI) and films (bad cases) by the attributes of Painchaud et al.
+
+    Stands beside `CAMUSMetric` in a config's ``test_evaluator``. Seven attributes of each frame's
+    predicted label map are measured on the native grid, in mm, cm2 and degrees; a frame is
+    inconsistent where one of them is too far from the mean of its neighbours', or cannot be
+    measured (see `echozoo.evaluation.functional.temporal`). With structures "lv" alone four
+    attributes are judged. Films of fewer than three frames (ED and ES stills), with frames
+    missing between, or of unknown spacing cannot be judged: they are in no count, and said in one
+    line. Frames that several clips show count once, as in `CAMUSMetric`.
+
+    The reference masks are judged beside the predictions: their counts are the floor, and where
+    they are not 0, the limits are not those of this data set. Limits of CAMUS do not apply to
+    generated data.
+
+    Keys, under ``temporal/``: ``tci_frames tci_frames_ratio bad_sequences bad_sequences_ratio
+    num_frames num_sequences num_unjudged_sequences num_failed_frames error_to_threshold
+    reference_tci_frames reference_bad_sequences reference_error_to_threshold``, and for each
+    attribute ``lv_area/inconsistent_frames`` and ``lv_area/failed_frames``. Where no film
+    can be judged, all are NaN, not 0, but for the numbers of frames and sequences.
+
+    Args:
+        limits: Bounds and thresholds: "camus", a JSON file of tools/derive_temporal_limits.py, or
+            the content of one.
+        report: Show the table, with intervals over patients, and write files.
+        out_dir: Folder for ``temporal.json`` (definitions, limits with provenance, counts),
+            ``temporal.csv`` (one row a film) and ``temporal_frames.csv`` (one row a frame, its
+            attributes on both sides); None writes nothing. Needs ``report``.
+        config_name: Noted in temporal.json.
+        seed: Of the bootstrap over patients.
+        n_resamples: Of the bootstrap over patients.
+        prefix: Of the keys; "temporal" if None.
+
+    Raises:
+        ConfigError: The limits cannot be read.
+    """
+
+    default_prefix = "temporal"
+
+    def __init__(self, limits: str | Mapping[str, Any] = "camus", **shared: Any) -> None:
+        super().__init__(**shared)
+        self.limits = load_limits(limits)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure the frames of a batch of clips; each leaves exactly one result.
+
+        Args:
+            data_batch: Not used.
+            data_samples: `EchoDataSample` as dicts, with ``native_labels``, ``pred_masks``,
+                ``pred_labels`` if there are, and the meta fields.
+
+        Raises:
+            DataError: Masks are missing or do not fit the reference.
+        """
+        self.results.extend(measure_clip(sample) for sample in data_samples)
+
+    def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
+        """Judge the gathered films, on the first process.
+
+        Args:
+            results: One a sample, of all processes.
+
+        Returns:
+            Metrics without prefix.
+        """
+        films = judge_films(merge_clips(results), self.limits)
+        judged = [film for film in films if not film.unjudged]
+        keys = _judged_attributes(films, self.limits)
+        counts = {side: report.count(judged, side) for side in SIDES}
+        unjudged = dict(Counter(film.unjudged for film in films if film.unjudged))
+        if self.report:
+            spread = report.intervals(judged, self.n_resamples, self.seed)
+            if judged:
+                print_log(f"\n{report.table(counts, spread, self.limits, keys)}", logger="current")
+            if unjudged:
+                print_log(report.unjudged_line(unjudged, len(films)), logger="current")
+            if self.out_dir is not None:
+                folder = Path(self.out_dir)
+                write_rows(folder / "temporal.csv", report.sequence_rows(films, keys))
+                write_rows(folder / "temporal_frames.csv", report.frame_rows(films, keys))
+                content = report.as_content(counts, spread, self.limits, unjudged)
+                head = {"config": self.config_name, **origin()}
+                write_content(folder / "temporal.json", head | content)
+        return report.scalars(counts, keys, len(films) - len(judged))
+
+
+def measure_clip(sample: dict[str, Any]) -> ScoredClip:
+    """Measure the attributes of a clip's frames, predicted and of the reference masks.
+
+    Args:
+        sample: An `EchoDataSample` as a dict, predictions included.
+
+    Returns:
+        The clip; a frame's row holds the attributes by side, none where the spacing is unknown.
+
+    Raises:
+        DataError: Masks are missing or do not fit the reference.
+    """
+    _, labels = masks_of(sample)
+    structures, spacing = sample["structures"], sample["spacing"]
+    frames = tuple(int(frame) for frame in sample["frames"])
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for place, frame in enumerate(frames):
+        if frame in rows:
+            continue
+        maps = (predicted_labels(sample, place), labels[place])
+        rows[frame] = [
+            {
+                "patient": sample["patient"],
+                "view": sample["view"],
+                "sequence": sample["sequence"],
+                "frame": frame,
+                "instant": sample["instants"][place],
+            }
+            | {
+                side: frame_attributes(one, structures, spacing) if spacing is not None else {}
+                for side, one in zip(SIDES, maps, strict=True)
+            }
+        ]
+    return ScoredClip(sample["sequence"], frames, rows)
+
+
+def judge_films(rows: Iterable[dict[str, Any]], limits: TemporalLimits) -> list[FilmResult]:
+    """Judge films by the attributes of their frames.
+
+    Args:
+        rows: As `measure_clip` makes them, each frame once, sorted by film and frame.
+        limits: Bounds and thresholds.
+
+    Returns:
+        One result a film.
+    """
+    films = []
+    for sequence, group in groupby(rows, key=lambda row: row["sequence"]):
+        members = list(group)
+        frames = tuple(row["frame"] for row in members)
+        values = {side: columns([row[side] for row in members]) for side in SIDES}
+        why = _unjudged(frames, values["prediction"], limits)
+        verdicts = {} if why else {s: judge(values[s], limits.attributes) for s in SIDES}
+        films.append(
+            FilmResult(
+                patient=members[0]["patient"],
+                view=members[0]["view"],
+                sequence=sequence,
+                frames=frames,
+                instants=tuple(row["instant"] for row in members),
+                values=values,
+                verdicts=verdicts,
+                unjudged=why,
+            )
+        )
+    return films
+
+
+def _unjudged(frames: Sequence[int], values: Mapping[str, Any], limits: TemporalLimits) -> str:
+    if len(frames) < FEWEST_FRAMES:
+        return "of fewer than three frames (stills)"
+    if frames[-1] - frames[0] != len(frames) - 1:
+        return "with frames missing between"
+    if not values:
+        return "of unknown spacing, or without left ventricle and wall"
+    if not set(values) & set(limits.attributes):
+        return "without limits for their attributes"
+    return ""
+
+
+def _judged_attributes(films: Sequence[FilmResult], limits: TemporalLimits) -> list[str]:
+    """The attributes of the judged films; of all films' where none is."""
+    shown = [film for film in films if not film.unjudged] or films
+    found = {key for film in shown for key in film.values["prediction"]}
+    return [key for key in limits.attributes if key in found]
