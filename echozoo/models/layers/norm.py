@@ -1,11 +1,18 @@
-"""Batch norm whose batch is that of all processes together, on any device."""
+"""Norms that a config names, and batch norm over all processes together, on any device."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from mmcv.cnn import build_norm_layer
+from segment_anything.modeling.common import LayerNorm2d
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from echozoo.errors import ConfigError
+from echozoo.registry import MODELS
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -70,3 +77,34 @@ class SyncBN(_BatchNorm):
     def _check_input_dim(self, x: Tensor) -> None:
         if x.dim() < 2:
             raise ValueError(f"SyncBN: found an input of {x.dim()} dimensions, wants (N, C, ...)")
+
+
+# What a norm_cfg names that is not as in mmcv: batch norm is that of all processes.
+_OWN_NORMS = {"BN": SyncBN, "SyncBN": SyncBN, "LN2d": LayerNorm2d}
+
+
+def build_norm(cfg: Mapping, channels: int) -> nn.Module:
+    """Build the norm of a convolution from its ``norm_cfg``.
+
+    Args:
+        cfg: ``type`` and settings: ``dict(type="BN")``, over all processes (see `SyncBN`);
+            ``dict(type="GN", num_groups=8)``; ``dict(type="LN2d")``, SAM's norm over the channels
+            of each position; or any norm that is registered. The last two do not depend on the
+            batch, which suits batches of one.
+        channels: Channels of its input (N, C, H, W).
+
+    Returns:
+        The norm.
+
+    Raises:
+        ConfigError: There is no such norm, or its settings do not fit.
+    """
+    name = cfg.get("type")
+    kind = _OWN_NORMS.get(name) or (MODELS.get(name) if isinstance(name, str) else name)
+    try:
+        return build_norm_layer({**cfg, "type": kind}, channels)[1]
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"found norm_cfg={dict(cfg)}, wants a norm for {channels} channels: dict(type='BN'), "
+            "dict(type='LN2d') or dict(type='GN', num_groups=...), the groups a divisor"
+        ) from error
