@@ -78,7 +78,7 @@ class DualBlock(ViTBlock):
 
 @MODELS.register_module()
 class SAMUS(SAMViT):
-    """SAMUS's image encoder, with temporal modules where the config names one.
+    """SAMUS's image encoder, with temporal modules and plugins where the config names them.
 
     A CNN sees the image at full size; in the global blocks the ViT's tokens take from its
     features by cross attention. Patches overlap, and adapters follow the patch embedding, the
@@ -91,6 +91,10 @@ class SAMUS(SAMViT):
             times the grid. The position adapter halves it down to the grid.
         conv_channels: Channels of the CNN's stages but the last, which has the ViT's. Each stage
             after the first halves the size; together they make the patch stride.
+        conv_plugins: Configs of modules in the CNN branch that keep the shape of (N, C, H, W), such
+            as `MSFF` or `LIA`, without ``in_channels``, and each with its ``stages``: after which
+            stages of the branch to put one. 0 is the first, at full size; the last is what the
+            first cross attention reads. Several at one stage follow each other as listed.
         temporal: Config of a temporal module, without ``embed_dims``; None treats frames singly.
         temporal_position: What the module acts on, and when: "before_cross_attention" the CNN's
             features, "before_attention" and "before_mlp" the ViT's tokens.
@@ -99,7 +103,7 @@ class SAMUS(SAMViT):
         **sizes: As in `SAMViT`.
 
     Raises:
-        ConfigError: Sizes that do not fit together, or a temporal module where it cannot be.
+        ConfigError: Sizes that do not fit together, or a module where it cannot be.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class SAMUS(SAMViT):
         patch_stride: int = 8,
         pos_embed_size: int = 64,
         conv_channels: Sequence[int] = (64, 128, 256),
+        conv_plugins: Sequence[dict] = (),
         temporal: dict | None = None,
         temporal_position: str = "before_cross_attention",
         temporal_blocks: Sequence[int] | None = None,
@@ -124,12 +129,17 @@ class SAMUS(SAMViT):
                 f"log2 of the patch stride {patch_stride}; the last stage, of embed_dims "
                 "channels, is not listed"
             )
-        self.cnn_branch = ConvBranch(3, (*conv_channels, self.embed_dims))
+        stage_channels = (*conv_channels, self.embed_dims)
+        self.cnn_branch = ConvBranch(3, stage_channels)
         self.input_adapter = FeatureAdapter(self.embed_dims)
         self.pos_adapter = PositionAdapter(self.embed_dims, self._position_halvings())
         self.temporal = nn.ModuleDict()
         if temporal is not None:
             self._add_temporal(temporal, temporal_position, temporal_blocks)
+        # Beside the branch, not in it: published weights have the whole of the branch.
+        self.conv_plugins = nn.ModuleDict()
+        for plugin in conv_plugins:
+            self._add_conv_plugin(plugin, stage_channels)
 
     def build_block(self, index: int) -> nn.Module:
         """Make block ``index``: dual where it is global, SAM's own elsewhere."""
@@ -149,7 +159,7 @@ class SAMUS(SAMViT):
             Embeddings (B * T, out_channels, H / stride, W / stride).
         """
         images = self.as_colour(images)
-        features = self.cnn_branch(images).permute(0, 2, 3, 1)  # N, h, w, C
+        features = self.cnn_branch(images, self.conv_plugins).permute(0, 2, 3, 1)  # N, h, w, C
         x = self.embed_patches(images)
         x = x + self.input_adapter(x)
         x = x + resize_grid(self.pos_adapter(self.pos_embed), x.shape[1:3])
@@ -205,3 +215,17 @@ class SAMUS(SAMViT):
         for index in chosen:
             module = TEMPORAL_MODULES.build({"embed_dims": self.embed_dims, **cfg})
             self.temporal[str(index)] = module
+
+    def _add_conv_plugin(self, cfg: dict, channels: Sequence[int]) -> None:
+        settings = dict(cfg)
+        stages, legal = settings.pop("stages", None), range(len(channels))
+        if not isinstance(stages, Sequence) or not stages or not set(stages) <= set(legal):
+            raise ConfigError(
+                f"SAMUS: found stages={stages!r} for the conv plugin {settings.get('type')!r}, "
+                f"wants some of {tuple(legal)}; the branch has {tuple(channels)} channels there"
+            )
+        for stage in stages:
+            plugin = MODELS.build({"in_channels": channels[stage], **settings})
+            if str(stage) not in self.conv_plugins:
+                self.conv_plugins[str(stage)] = nn.Sequential()
+            self.conv_plugins[str(stage)].append(plugin)

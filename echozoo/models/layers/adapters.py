@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
@@ -65,9 +67,23 @@ class ConvBranch(nn.Module):
             )
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, 3, H, W) to features (N, C, h, w)."""
-        return self.downs(self.stem(images))
+    def forward(self, images: Tensor, plugins: Mapping[str, nn.Module] | None = None) -> Tensor:
+        """Extract features.
+
+        Args:
+            images: (N, 3, H, W).
+            plugins: What each stage's features go through before the next: by the stage's
+                number, the stem's being "0", modules that keep the shape.
+
+        Returns:
+            (N, C, h, w).
+        """
+        x, plugins = images, plugins or {}
+        for number, stage in enumerate((self.stem, *self.downs)):
+            x = stage(x)
+            if str(number) in plugins:
+                x = plugins[str(number)](x)
+        return x
 
 
 class PositionAdapter(nn.Module):
