@@ -56,17 +56,17 @@ def read_run(folder: str | Path) -> TestRun:
     folder = Path(folder)
     if not (folder / "results.json").is_file():
         raise DataError(f"{folder}: no results.json here; run tools/test.py with this folder first")
-    results = _read_json(folder / "results.json", dict)
+    results = read_json(folder / "results.json", dict)
     if not isinstance(results.get("summaries"), list):
         raise DataError(f"{folder / 'results.json'}: no summaries in it; run tools/test.py again")
     config = max(folder.glob("*.py"), key=lambda path: path.stat().st_mtime, default=None)
     return TestRun(
         folder=folder,
         results=results,
-        rows=_read_csv(folder / "results.csv"),
-        cases=_read_json(folder / "cases" / INDEX, list),
-        ef=_read_json(folder / "ef.json", dict),
-        ef_rows=_read_csv(folder / "ef.csv"),
+        rows=read_rows(folder / "results.csv"),
+        cases=read_json(folder / "cases" / INDEX, list),
+        ef=read_json(folder / "ef.json", dict),
+        ef_rows=read_rows(folder / "ef.csv"),
         config_name=config.name if config else "",
         config_text=config.read_text(encoding="utf-8", errors="replace") if config else "",
     )
@@ -108,7 +108,19 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type) -> Any:
+    """Read a JSON file that a test has left.
+
+    Args:
+        path: The file.
+        kind: What it holds, list or dict.
+
+    Returns:
+        Its content; an empty one of that kind where it is absent.
+
+    Raises:
+        DataError: It cannot be read, or holds another kind.
+    """
     if not path.is_file():
         return kind()
     try:
@@ -123,7 +135,19 @@ def _read_json(path: Path, kind: type) -> Any:
     return content
 
 
-def _read_csv(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV file that a test has left.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows: columns of `TEXT` as they stand, of the others numbers as floats, an empty cell
+        NaN. None where the file is absent.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     if not path.is_file():
         return []
     try:
