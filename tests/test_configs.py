@@ -14,24 +14,9 @@ from echozoo.errors import CheckpointError
 from echozoo.registry import MODELS
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
+TRAINED = [path for path in CONFIGS if path.stem != "sam"]  # of which nothing trains
 
-# The parts at sizes that a test can wait for; what is not named here runs as it is.
-SMALL_SAM = {
-    "model.prompt_head.img_size": 64,
-    "model.prompt_head.embed_dims": 32,
-    "model.decoder.embed_dims": 32,
-    "model.decoder.mlp_dims": 32,
-    "model.decoder.iou_head_hidden": 32,
-    "model.backbone.img_size": 64,
-    "model.backbone.embed_dims": 24,
-    "model.backbone.num_heads": 2,
-    "model.backbone.out_channels": 32,
-}
-SMALL_SAMUS = SMALL_SAM | {
-    "model.backbone.conv_channels": (4, 4, 8),
-    "model.backbone.pos_embed_size": 16,
-    "model.prompt_head.embedding_size": 8,
-}
+# Configs without a tiny scale, at sizes that a test can wait for.
 SMALL = {
     "lite_medsam": {
         "model.prompt_head.img_size": 64,
@@ -45,27 +30,59 @@ SMALL = {
         "model.backbone.num_heads": (1, 1, 2, 2),
         "model.backbone.out_channels": 32,
     },
-    "sam": SMALL_SAM | {"model.prompt_head.embedding_size": 4},
-    "samus": SMALL_SAMUS,
-    "samus_tra": SMALL_SAMUS,
-    "samus_tra_tiny": {},
-    "unet": {"model.backbone.base_channels": 4, "model.decode_head.in_channels": 4},
-    "unet_tiny": {},
+    "sam": {
+        "model.prompt_head.img_size": 64,
+        "model.prompt_head.embedding_size": 4,
+        "model.prompt_head.embed_dims": 32,
+        "model.decoder.embed_dims": 32,
+        "model.decoder.mlp_dims": 32,
+        "model.decoder.iou_head_hidden": 32,
+        "model.backbone.img_size": 64,
+        "model.backbone.embed_dims": 24,
+        "model.backbone.num_heads": 2,
+        "model.backbone.out_channels": 32,
+    },
+}
+# Parameters at full size, and how many of them train. Of what the published networks have, SAM's
+# decoder trains without the parts that a single mask does not use.
+SAM, SAMUS, SAMUS_TRAINED = 93_735_472, 133_323_568, 39_653_120
+UNUSED_OF_DECODER = 132_612 + 3 * 139_808  # the IoU head, three of four hypernetworks
+TRA, ST_ADAPTER, TEMP_ATT = 4 * 791_296, 4 * 592_512, 4 * (2_954_496 + 8 * 768)
+LIA = 1_688 + 3_352 + 6_680 + 56_904  # after 64, 128, 256 and 768 channels
+MSFF = 1_902_848
+APG = 8_491_776 + 369_536 - 1_051_648 + 2 * 50 * 256  # no dead part; task tokens of 3 structures
+COUNTS = {
+    "sam": (SAM, 0),
+    "sam_finetune": (SAM, 4_058_340 - UNUSED_OF_DECODER),
+    "samus": (SAMUS, SAMUS_TRAINED),
+    "samus_tra": (SAMUS + TRA, SAMUS_TRAINED + TRA),
+    "samus_st_adapter": (SAMUS + ST_ADAPTER, SAMUS_TRAINED + ST_ADAPTER),
+    "samus_temp_att": (SAMUS + TEMP_ATT, SAMUS_TRAINED + TEMP_ATT),
+    "samus_lia": (SAMUS + LIA, SAMUS_TRAINED + LIA),
+    "samus_tra_lia": (SAMUS + TRA + LIA, SAMUS_TRAINED + TRA + LIA),
+    "samus_msff": (SAMUS + MSFF, SAMUS_TRAINED + MSFF),
+    "samus_msff_tra": (SAMUS + MSFF + TRA, SAMUS_TRAINED + MSFF + TRA),
+    "autosamus": (SAMUS + APG, APG),
+    "autosamus_msff": (SAMUS + MSFF + APG, APG),
+    "autosamus_tra": (SAMUS + TRA + APG, APG),
+    "ce_net": (29_003_960, 29_003_960),
 }
 
 
 def options(config: Path, data: Path, work_dir: Path, **cfg_options) -> Namespace:
     """What the command line of tools/train.py would say."""
-    small = config.stem not in ("samus_tra_tiny", "unet_tiny")
-    dataset = dict(image_size=(64, 64), indices=2) if small else dict(indices=2)
+    small = SMALL.get(config.stem)
+    dataset = dict(indices=2, clip_length=2, split="ratio")
     loaders = {f"{loader}.num_workers": 0 for loader in launch.LOADERS}
     loaders |= {f"{loader}.persistent_workers": False for loader in launch.LOADERS}
+    loaders |= {"train_dataloader.batch_size": 1}
     return Namespace(
         config=str(config),
+        scale=None if small else "tiny",
         data_root=str(data),
-        dataset=dataset | dict(clip_length=2),
+        dataset=dataset | (dict(image_size=(64, 64)) if small else {}),
         cfg_options=loaders
-        | SMALL[config.stem]
+        | (small or {})
         | {"train_cfg.max_epochs": 1, "train_cfg.val_interval": 1}
         | cfg_options,
         work_dir=str(work_dir),
@@ -82,10 +99,9 @@ def read(config: Path, *args, **cfg_options) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
 def test_trains_a_step_and_tests(config, phantom, tmp_path):
-    cfg = read(config, phantom, tmp_path)
-    runner = launch.build_runner(cfg)
+    runner = launch.build_runner(read(config, phantom, tmp_path))
     frozen = {n: p.clone() for n, p in runner.model.named_parameters() if not p.requires_grad}
     before = {n: p.clone() for n, p in runner.model.named_parameters() if p.requires_grad}
     runner.train()
@@ -101,6 +117,12 @@ def test_trains_a_step_and_tests(config, phantom, tmp_path):
     assert list((tmp_path / "overlays").iterdir())
 
 
+def test_zero_shot_sam_tests_and_has_nothing_to_train(phantom, tmp_path):
+    runner = launch.build_runner(read(Path("configs/sam.py"), phantom, tmp_path))
+    assert not any(p.requires_grad for p in runner.model.parameters())
+    assert runner.test()["camus/num_images"] > 0
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_says_what_it_is_and_how_to_run_it(config):
     text = config.read_text()
@@ -111,14 +133,31 @@ def test_says_what_it_is_and_how_to_run_it(config):
     assert len(text.splitlines()) <= 70
 
 
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_at_full_size(name):
+    cfg = Config.fromfile(f"configs/{name}.py")
+    with torch.device("meta"):
+        model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
+    counted = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert (counted, trained) == COUNTS[name]
+
+
+def test_sam_runs_at_256_pixels_too(tmp_path):
+    args = options(Path("configs/sam_finetune.py"), tmp_path, tmp_path)
+    args.scale, args.dataset, args.cfg_options = "256", {}, {}
+    cfg = launch.read_config(args)
+    with torch.device("meta"):
+        model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
+    # SAM's encoder at 256 pixels: smaller tables of positions, nothing else.
+    assert sum(p.numel() for p in model.backbone.parameters()) == 86_672_640
+    assert cfg.test_dataloader.dataset.image_size == (256, 256)
+
+
 @pytest.mark.slow
 def test_samus_tra_takes_a_step_at_its_real_size():
     cfg = Config.fromfile("configs/samus_tra.py")
     model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
-    sizes = [p.numel() for p in model.parameters()]
-    trained = [p.numel() for p in model.parameters() if p.requires_grad]
-    assert sum(sizes) == 133_323_568 + 4 * 791_296
-    assert sum(trained) == 39_653_120 + 4 * 791_296
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     images = torch.rand(2, 1, 256, 256)
     points, labels = torch.rand(2, 3, 1, 2) * 256, torch.ones(2, 3, 1, dtype=torch.int64)

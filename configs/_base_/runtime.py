@@ -29,7 +29,13 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl"),
 )
 randomness = dict(seed=0)
-log_processor = dict(type="LogProcessor", window_size=10, by_epoch=True)
+log_processor = dict(
+    type="LogProcessor",
+    window_size=10,
+    by_epoch=True,
+    # The loss of a whole validation as it is: mmengine takes means of what is called a loss.
+    custom_cfg=[dict(data_src="val/loss", method_name="current")],
+)
 visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
 log_level = "INFO"
 load_from = None

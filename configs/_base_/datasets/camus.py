@@ -1,4 +1,4 @@
-"""CAMUS: clips of 8 frames from the half sequences, three structures, split files beside the data.
+"""CAMUS: clips of 8 frames from the half sequences, three structures, patients split 7:1:2.
 
 Where a data set has no sequences, clips are the pairs of end diastole and end systole. One clip a
 step and process. The path comes from --data-root or the environment's CAMUS_ROOT.
@@ -55,4 +55,8 @@ test_dataloader = dict(
 )
 
 val_evaluator = dict(type="CAMUSMetric", surface=False, report=False)
-test_evaluator = [dict(type="CAMUSMetric"), dict(type="EjectionFractionMetric")]
+test_evaluator = [
+    dict(type="CAMUSMetric"),
+    dict(type="TemporalConsistencyMetric", limits="camus"),
+    dict(type="EjectionFractionMetric"),
+]
