@@ -64,6 +64,15 @@ class ClipSegmentorMixin(nn.Module):
         return loss, log_vars
 
 
+def summed(losses: dict[str, Tensor]) -> Tensor:
+    """Sum what training minimises, leaving out accuracies, in this process alone.
+
+    Args:
+        losses: Scalars by name.
+    """
+    return sum(value.mean() for name, value in losses.items() if "loss" in name)
+
+
 def frames_of(clips: Tensor) -> Tensor:
     """Fold time into the batch: (B, T, C, H, W) to (B * T, C, H, W), frames fastest."""
     return clips.flatten(0, 1)  # (B, T, C, H, W) -> (B * T, C, H, W)

@@ -9,7 +9,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of
+from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, summed
 from echozoo.models.segmentors.predictions import attach_label_map
 from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS
@@ -29,6 +29,8 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`).
         data_preprocessor: Scales the images.
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
+        measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
+            `LossMetric` averages. It is the decode head's; auxiliary heads do not count.
         **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head.
     """
 
@@ -39,11 +41,13 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         pretrained: str | dict | None = None,
         data_preprocessor: dict | None = None,
         postprocessing: Sequence[dict] = (),
+        measure_loss: bool = False,
         **kwargs,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor), **kwargs)
         self.postprocessing = Postprocessing(postprocessing)
+        self.measure_loss = measure_loss
         self.prepare(frozen, trainable, pretrained)
 
     def forward(
@@ -72,6 +76,9 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K + 1, H, W)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_label_map(sample, clip, self.postprocessing)
+            if self.measure_loss and "gt_labels" in sample:
+                losses = self.decode_head.loss_by_feat(clip.float(), _frame_samples([sample]))
+                sample.loss = summed(losses)
         return list(data_samples)
 
 

@@ -8,7 +8,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of
+from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of, summed
 from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.models.segmentors.predictions import attach_structure_masks
 from echozoo.postprocessing import Postprocessing
@@ -43,6 +43,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             starts from scratch.
         data_preprocessor: Scales the images.
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
+        measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
+            `LossMetric` averages.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         pretrained: str | dict | None = None,
         data_preprocessor: dict | None = None,
         postprocessing: Sequence[dict] = (),
+        measure_loss: bool = False,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
@@ -66,6 +69,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.decoder = MODELS.build(decoder)
         self.loss_function = MODELS.build(loss) if loss else None
         self.postprocessing = Postprocessing(postprocessing)
+        self.measure_loss = measure_loss
         self.prepare(frozen, trainable, pretrained)
 
     def forward(
@@ -96,6 +100,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
+            if self.measure_loss and "gt_labels" in sample:
+                sample.loss = summed(self._loss(clip, [sample]))
         return list(data_samples)
 
     def encode(self, images: Tensor, num_frames: int = 1) -> Tensor:

@@ -47,3 +47,18 @@ def test_frames_are_segmented_one_by_one_on_the_native_grid(model):
     torch.testing.assert_close(single.pred_labels[0], whole[2])
     assert single.pred_masks.shape == (1, 3, 40, 30)
     torch.testing.assert_close(single.pred_masks[0, 1], whole[2] == 2)
+
+
+@torch.no_grad()
+def test_measured_losses_are_those_of_training_clip_by_clip(model):
+    model.eval()
+    batch = clips()
+    assert "loss" not in model(**batch, mode="predict")[0]
+    model.measure_loss = True
+    samples = model(**batch, mode="predict")
+    for index, sample in enumerate(samples):
+        clip = dict(inputs=batch["inputs"][[index]], data_samples=[sample])
+        wanted, _ = model.parse_losses(model(**clip, mode="loss"))
+        torch.testing.assert_close(sample.loss, wanted)
+    del samples[0].gt_labels, samples[0].loss
+    assert "loss" not in model(**batch, mode="predict")[0]

@@ -108,3 +108,15 @@ def test_structures_do_not_see_each_other(model):
     second = sample.points[:, 1:2], sample.point_labels[:, 1:2]
     alone = model.decode(embedding, *second, structures=[1])
     torch.testing.assert_close(together[:, 1:2], alone, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_measured_losses_are_those_of_training_clip_by_clip(model):
+    model.eval()
+    batch = clips()
+    assert "loss" not in model(**batch, mode="predict")[0]
+    model.measure_loss = True
+    for index, sample in enumerate(model(**batch, mode="predict")):
+        clip = dict(inputs=batch["inputs"][[index]], data_samples=[sample])
+        wanted, _ = model.parse_losses(model(**clip, mode="loss"))
+        torch.testing.assert_close(sample.loss, wanted)
