@@ -6,7 +6,7 @@ official one of CAMUS.
 
 _base_ = ["models/samus.py", "datasets/camus.py", "schedules/adam.py", "runtime.py"]
 
-model = dict(loss=dict(_delete_=True, type="DiceMSELoss"))
+model = dict(loss=dict(_delete_=True, type="DiceMSELoss"), measure_loss=True)
 
 images = dict(dataset=dict(split="official", clip_length=1))
 train_dataloader = images
@@ -14,6 +14,7 @@ val_dataloader = images
 test_dataloader = images
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 train_cfg = dict(max_epochs=200)
+val_evaluator = [dict(type="CAMUSMetric", surface=False, report=False), dict(type="LossMetric")]
 default_hooks = dict(checkpoint=dict(save_best="val/loss", rule="less"))
 
 scales = dict(tiny=dict(train_dataloader=dict(batch_size=8)))
