@@ -61,8 +61,8 @@ class TempAtt(nn.Module):
         if self.time_table is not None:
             tokens = tokens + self._time_positions(num_frames)
         qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # B, T, H * W, 3, heads, d
-        qkv = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # 3, B * H * W, heads, T, d
-        out = F.scaled_dot_product_attention(*qkv)  # B * H * W, heads, T, d
+        q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2).unbind(0)  # B * H * W, heads, T, d
+        out = F.scaled_dot_product_attention(q, k, v)  # B * H * W, heads, T, d
         out = out.unflatten(0, (-1, height * width)).permute(0, 3, 1, 2, 4)  # B, T, H * W, heads, d
         return x + self.fc(self.proj(out.reshape(x.shape)))  # B * T, H, W, C
 
