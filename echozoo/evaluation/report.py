@@ -183,7 +183,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _cell(value) for key, value in row.items()})
-    return _write(path, text.getvalue())
+    return write_text(path, text.getvalue())
 
 
 def write_content(path: Path, content: Mapping[str, Any]) -> Path:
@@ -200,7 +200,35 @@ def write_content(path: Path, content: Mapping[str, Any]) -> Path:
         ConfigError: The file cannot be written.
     """
     text = json.dumps(_without_nan(content), indent=2, allow_nan=False)
-    return _write(path, text + "\n")
+    return write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole: a reader sees the old one or the new one, nothing between.
+
+    Args:
+        path: The file; folders are made.
+        text: Its content.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot write the results ({error.strerror}); choose another out_dir"
+        ) from error
+    return path
 
 
 def _columns(overall: Sequence[Summary]) -> list[str]:
@@ -265,20 +293,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _write(path: Path, text: str) -> Path:
-    # Beside the target, then renamed: a reader sees the old file or the whole new one.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot write the results ({error.strerror}); choose another out_dir"
-        ) from error
-    return path

@@ -1,0 +1,101 @@
+"""Under what conditions a table was measured, and what a reader has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from echozoo.tables.cells import count
+from echozoo.tables.collect import RowResult, TestedRun
+from echozoo.tables.definition import TableDefinition
+from echozoo.tables.runs import FULL
+
+
+def protocol(tested: Sequence[TestedRun]) -> list[str]:
+    """Say on what and how rows were measured.
+
+    Args:
+        tested: The runs of all rows.
+
+    Returns:
+        Lines of a list; what differs between rows stands side by side.
+    """
+    if not tested:
+        return ["nothing was run yet"]
+    records = [one.record for one in tested]
+    packages = ("python", "torch", "numpy", "scipy", "mmengine", "echozoo")
+    lines = [
+        f"data: {join(_data(one) for one in tested)}",
+        f"scale: {join(r.scale or FULL for r in records)}; seeds: "
+        f"{join(str(seed) for seed in sorted({r.seed for r in records}))}",
+        f"hardware: {join(hardware(one) for one in tested)}",
+        "versions: "
+        + join(", ".join(f"{name} {r.versions.get(name)}" for name in packages) for r in records),
+        f"code: {join(r.commit or 'not a git checkout' for r in records)}; "
+        f"begun {min(r.started for r in records)[:10]} to {max(r.started for r in records)[:10]}",
+    ]
+    return lines + _temporal(tested)
+
+
+def notes(table: TableDefinition, results: Sequence[RowResult]) -> list[str]:
+    """Collect what a reader has to know: the definition's notes, and what was not run.
+
+    Args:
+        table: The definition.
+        results: Of its rows.
+
+    Returns:
+        Lines of a list.
+    """
+    lines = list(table.notes)
+    for result in results:
+        name, planned = result.planned.row.name, result.planned
+        missing = [run.seed for run in planned.runs if run not in {t.run for t in result.tested}]
+        if planned.obstacle and not result.tested:
+            lines.append(f"{name}: not run: {planned.obstacle}.")
+        elif missing:
+            seeds = ", ".join(map(str, missing))
+            lines.append(f"{name}: not run{f' with seed {seeds}' if result.tested else ''}.")
+        stale = [one.run.seed for one in result.tested if one.stale]
+        if stale:
+            seeds = ", ".join(map(str, stale))
+            lines.append(f"{name}: its config has changed since seed {seeds} was trained.")
+    return lines
+
+
+def hardware(one: TestedRun) -> str:
+    """Name what a run was made on."""
+    record = one.record
+    processes = f"{record.processes} x " if record.processes > 1 else ""
+    beside = f", {record.jobs} runs at a time" if record.jobs > 1 else ""
+    threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
+    return f"{processes}{record.hardware}, {threads}{beside}"
+
+
+def join(texts: Iterable[str]) -> str:
+    """Show each text once, side by side."""
+    return " / ".join(dict.fromkeys(texts))
+
+
+def _data(one: TestedRun) -> str:
+    rows = one.files["results"]
+    patients = len({row["patient"] for row in rows})
+    images = len({(row["sequence"], row["frame"]) for row in rows})
+    settings = "".join(f", {setting}" for setting in one.record.dataset)
+    return f"{one.record.data}{settings}: {patients} test patients, {images} images"
+
+
+def _temporal(tested: Sequence[TestedRun]) -> list[str]:
+    """Say by which limits frames were judged, and what the reference masks come to."""
+    lines = []
+    for one in tested:
+        reference = one.temporal.get("reference", {})
+        if reference.get("frames"):
+            limits = one.temporal.get("limits", {})
+            lines.append(
+                f"temporal limits: {limits.get('name')}: {limits.get('provenance')}; by them the "
+                f"reference masks have {count(reference['inconsistent_frames'])} of "
+                f"{count(reference['frames'])} frames inconsistent, in "
+                f"{count(reference['inconsistent_sequences'])} of "
+                f"{count(reference['sequences'])} sequences"
+            )
+    return list(dict.fromkeys(lines))

@@ -1,0 +1,197 @@
+"""run.json: what is known of a run beside its results, kept across interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from echozoo.engine import launch
+from echozoo.engine.hooks.parameter_table import count_parameters
+from echozoo.errors import DataError
+from echozoo.evaluation.report import origin, write_content
+from echozoo.registry import MODELS
+from echozoo.tables.runs import Run
+
+NAME = "run.json"
+PATH, FOLDER = "PATH", "RUN"
+"""Stand for the data set's folder and the run's in commands that are written down."""
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class RunRecord:
+    """A run's identity, how it was made, and how far it is.
+
+    Attributes:
+        config: Config file.
+        scale: A scale of the config; None is the full size.
+        seed: Of all random numbers.
+        data: Name of the data set.
+        dataset: ``KEY=VALUE`` for the data sets.
+        cfg_options: ``KEY=VALUE`` for the config.
+        amp: Mixed precision, if any.
+        starts_from: Name of the run whose weights it started from.
+        fingerprint: Of the config's values when the run began.
+        parameters: Of the model.
+        trainable: Of these, how many get gradients.
+        train_command: Command line; None for a run that is only tested.
+        test_command: Command line.
+        started: When it began, in UTC.
+        train_seconds: Wall-clock time of training with validations, over all restarts.
+        test_seconds: Wall-clock time of testing.
+        hardware: CPU or GPU.
+        threads: Threads of each process.
+        jobs: Runs that shared the machine.
+        processes: Of the training, one a GPU.
+        versions: Of Python and packages.
+        commit: Of the code, where it is a git checkout.
+        trained: Whether training has ended.
+        trained_until: Name of the last checkpoint, such as epoch_50.
+        tested: Whether testing has ended.
+    """
+
+    config: str
+    scale: str | None
+    seed: int
+    data: str
+    dataset: list[str]
+    cfg_options: list[str]
+    amp: str | None
+    starts_from: str | None
+    fingerprint: str
+    parameters: int
+    trainable: int
+    train_command: str | None
+    test_command: str
+    started: str
+    train_seconds: float = 0.0
+    test_seconds: float = 0.0
+    hardware: str = ""
+    threads: int = 1
+    jobs: int = 1
+    processes: int = 1
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    trained: bool = False
+    trained_until: str = ""
+    tested: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Write run.json; what was there stays whole until the new one is."""
+        write_content(folder / NAME, asdict(self))
+
+
+def new_record(run: Run) -> RunRecord:
+    """Begin the record of a run.
+
+    Args:
+        run: A run that was never started.
+
+    Returns:
+        Its record; nothing is written.
+
+    Raises:
+        ConfigError: The config's model cannot be built.
+    """
+    made = origin()
+    parent = run.starts_from and run.starts_from.name
+    options = [*run.options(parent), "--data-root", PATH]
+    tested = run.weights or FOLDER
+    parameters, trainable = _count(run)
+    return RunRecord(
+        config=str(run.config),
+        scale=run.scale,
+        seed=run.seed,
+        data=run.data_name,
+        dataset=list(run.dataset),
+        cfg_options=list(run.cfg_options),
+        amp=run.amp,
+        starts_from=parent,
+        fingerprint=run.fingerprint,
+        parameters=parameters,
+        trainable=trainable,
+        train_command=None if run.weights else _shown("train.py", run, options, FOLDER),
+        test_command=_shown("test.py", run, [tested, *options], FOLDER),
+        started=made["date"],
+        versions=made["versions"],
+        commit=_commit(),
+    )
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Read the record of a run.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        The record; None for a run that was never started.
+
+    Raises:
+        DataError: The file is not one that `RunRecord.save` has written.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        unknown = set(values) - {f.name for f in fields(RunRecord)}
+        if unknown:
+            raise DataError(
+                f"{path}: unknown keys {', '.join(sorted(unknown))}: written by another version; "
+                "delete the folder to run it again"
+            )
+        return RunRecord(**values)
+    except (OSError, ValueError, TypeError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"{path}: {text}; delete the folder to run it again") from error
+
+
+def machine() -> str:
+    """Name the hardware that torch runs on: the first GPU, or the CPU and its cores."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    cores = os.cpu_count() or 1
+    return f"{_cpu()}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def _cpu() -> str:
+    try:  # Linux: platform.processor() names the architecture at most
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _count(run: Run) -> tuple[int, int]:
+    """Count parameters on the meta device: no memory, no initial values."""
+    cfg = run.read_config()
+    launch.forget_pretrained(cfg)
+    model: dict[str, Any] = {**cfg.model, "_scope_": "echozoo"}
+    with torch.device("meta"):
+        total = count_parameters(MODELS.build(model))[-1]
+    return total.parameters, total.trainable
+
+
+def _shown(tool: str, run: Run, arguments: list[str], folder: str) -> str:
+    """Return a command line without a machine's folders."""
+    command = ["python", f"tools/{tool}", str(run.config), *arguments, "--work-dir", folder]
+    return shlex.join(command)
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
