@@ -12,7 +12,7 @@ _unused = ("decoder.iou_prediction_head.*", "decoder.output_hypernetworks_mlps.[
 model = dict(frozen=("backbone.*", "prompt_head.*", *_unused))
 
 # --scale tiny: there are no weights of SAM's at this size, so all of it trains from scratch.
-_tiny_data = dict(dataset=dict(image_size=(128, 128)))
+_tiny_data = dict(dataset=dict(image_size=(96, 96)))
 scales = dict(
     tiny=dict(
         model=dict(
@@ -21,13 +21,13 @@ scales = dict(
                 depth=4,
                 num_heads=4,
                 global_attn_indexes=(1, 3),
-                img_size=128,
+                img_size=96,
                 patch_size=8,
-                window_size=8,
+                window_size=6,
                 out_channels=64,
             ),
             # As SAMUS at this size: a learnt token says which structure a click is for.
-            prompt_head=dict(embed_dims=64, img_size=128, embedding_size=16, num_structures=3),
+            prompt_head=dict(embed_dims=64, img_size=96, embedding_size=12, num_structures=3),
             decoder=dict(embed_dims=64, num_heads=4, mlp_dims=256, iou_head_hidden=64),
             frozen=(
                 *_unused,
@@ -44,9 +44,9 @@ scales = dict(
             clip_grad=dict(max_norm=1.0),
         ),
         param_scheduler=[
-            dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=200),
-            dict(type="CosineAnnealingLR", T_max=50, by_epoch=True, convert_to_iter_based=True),
+            dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
+            dict(type="CosineAnnealingLR", T_max=20, by_epoch=True, convert_to_iter_based=True),
         ],
-        train_cfg=dict(max_epochs=50, val_interval=5),
+        train_cfg=dict(max_epochs=20, val_interval=5),
     )
 )

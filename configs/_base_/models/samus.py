@@ -29,7 +29,7 @@ model = dict(
 )
 
 # --scale tiny: the same code path from scratch, at a size for two CPU cores.
-_tiny_data = dict(dataset=dict(image_size=(128, 128)))
+_tiny_data = dict(dataset=dict(image_size=(96, 96)))
 scales = dict(
     tiny=dict(
         model=dict(
@@ -38,16 +38,16 @@ scales = dict(
                 depth=4,
                 num_heads=4,
                 global_attn_indexes=(1, 3),
-                img_size=128,
-                pos_embed_size=32,
-                window_size=8,
+                img_size=96,
+                pos_embed_size=24,
+                window_size=6,
                 conv_channels=(16, 32, 64),
                 out_channels=64,
             ),
             prompt_head=dict(
                 embed_dims=64,
-                img_size=128,
-                embedding_size=16,
+                img_size=96,
+                embedding_size=12,
                 # One small model for three structures: each click says which one it is for.
                 num_structures=3,
             ),
@@ -72,9 +72,9 @@ scales = dict(
             clip_grad=dict(max_norm=1.0),
         ),
         param_scheduler=[
-            dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=200),
-            dict(type="CosineAnnealingLR", T_max=50, by_epoch=True, convert_to_iter_based=True),
+            dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
+            dict(type="CosineAnnealingLR", T_max=20, by_epoch=True, convert_to_iter_based=True),
         ],
-        train_cfg=dict(max_epochs=50, val_interval=5),
+        train_cfg=dict(max_epochs=20, val_interval=5),
     )
 )
