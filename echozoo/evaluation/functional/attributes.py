@@ -86,8 +86,8 @@ def frame_attributes(
 
     Returns:
         The attributes that the structures allow, by their keys. NaN is an attribute that failed:
-        its structure is smaller than 1 cm2 (for base and length, the largest part of the cavity
-        is), or the cavity is so round that it has no main axis.
+        one of its structures is smaller than 1 cm2 (for base and length, the largest part of the
+        cavity is), or the cavity is so round that it has no main axis.
 
     Raises:
         DataError: The label map is not two-dimensional, or the spacing is not positive.
@@ -107,6 +107,8 @@ def frame_attributes(
         found["myo_area_cm2"] = area_cm2(masks["myo"], spacing)
     if "lv" in masks and "myo" in masks:
         centre = centre_mm(masks["lv"] | masks["myo"], spacing)
+        if np.isnan(found["lv_area_cm2"] + found["myo_area_cm2"]):
+            centre = _NAN, _NAN  # one without the other is no epicardium
         found["epi_center_x_mm"], found["epi_center_y_mm"] = centre
     return {one.key: found[one.key] for one in measurable(structures)}
 
