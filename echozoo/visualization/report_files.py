@@ -32,6 +32,8 @@ class TestRun:
     """ef.json: agreement of volumes and ejection fraction."""
     ef_rows: list[dict[str, Any]]
     """ef.csv: one row a patient."""
+    temporal: dict[str, Any]
+    """temporal.json: inconsistent frames and films, limits with provenance."""
     config_name: str
     config_text: str
 
@@ -67,6 +69,7 @@ def read_run(folder: str | Path) -> TestRun:
         cases=read_json(folder / "cases" / INDEX, list),
         ef=read_json(folder / "ef.json", dict),
         ef_rows=read_rows(folder / "ef.csv"),
+        temporal=read_json(folder / "temporal.json", dict),
         config_name=config.name if config else "",
         config_text=config.read_text(encoding="utf-8", errors="replace") if config else "",
     )

@@ -90,12 +90,34 @@ def write_extras(folder: Path) -> None:
     ef["patients"] |= {"num_patients": 4, "num_without_ef": 1}
     ef["agreement"] = {"reference_masks": masks, "info": dict.fromkeys(masks, nothing)}
     (folder / "ef.json").write_text(json.dumps(ef))
+    (folder / "temporal.json").write_text(json.dumps(temporal()))
     with open(folder / "ef.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("patient", "method", "step", "ef_percent", "reference_ef_percent"))
         for i in range(3):
             writer.writerow((f"p{i}", "biplane", "per_phase", 50 + i, 52 - i))
         writer.writerow(("p3", "biplane", "per_phase", "", 40))
+
+
+def temporal(**changes) -> dict:
+    """What the temporal metric leaves of one attribute in 40 frames of 3 films."""
+    area = {"inconsistent_frames": 7, "failed_frames": 2}
+    found = {"frames": 40, "sequences": 3, "inconsistent_frames": 8, "inconsistent_sequences": 2}
+    found |= {"failed_frames": 2, "error_to_threshold": 0.61, "attributes": {"lv_area_cm2": area}}
+    floor = found | {"inconsistent_frames": 0, "inconsistent_sequences": 0}
+    floor |= {"attributes": {"lv_area_cm2": dict.fromkeys(area, 0)}}
+    interval = {"low": 0.125, "high": 0.25}
+    names = ("inconsistent_frames_ratio", "inconsistent_sequences_ratio")
+    limit = {"min": 10, "max": 50, "threshold": 0.016}
+    limits = {"name": "camus", "attributes": {"lv_area_cm2": limit}, "provenance": "as published"}
+    return {
+        "definitions": {"s, e": "scaled"},
+        "limits": limits,
+        "unjudged_sequences": {"of unknown spacing": 1},
+        "prediction": found,
+        "reference": floor,
+        "intervals": {names[0]: interval, names[1]: {"low": None, "high": None}},
+    } | changes
 
 
 class Page(HTMLParser):
@@ -168,6 +190,11 @@ def test_a_whole_run(whole):
         "5.2 points",
         "Against the reference masks",
         "biplane: 3 patients. 1 have no EF",
+        "8 of 40 20.0 12.5 to 25.0 2 0 of 40",
+        "2 of 3 66.7 0 of 3",
+        "lv area, frames 0.64 cm2 7 17.5 2 0",
+        "Limits camus: as published.",
+        "1 films were not judged: of unknown spacing.",
         "1 structures are absent from the reference",
         "mean Dice 0.500 (LV 0.400, LA 0.600)",
         "image quality Poor",
@@ -237,6 +264,17 @@ def test_the_least_that_there_can_be(tmp_path):
     assert "None: every structure was found" in page.text
     assert "unknown spacing" in page.text
     assert "mm</b>" not in html
+    assert "From frame to frame" not in html
+
+
+def test_stills_have_no_counts_from_frame_to_frame(tmp_path):
+    write_run(tmp_path)
+    nothing = {"frames": 0, "sequences": 0, "inconsistent_frames": None, "attributes": {}}
+    content = temporal(prediction=nothing, reference=nothing)
+    (tmp_path / "temporal.json").write_text(json.dumps(content))
+    _, page = read(write_report(tmp_path))
+    assert "From frame to frame 1 films were not judged: of unknown spacing." in page.text
+    assert "Temporal consistency" not in page.text
 
 
 def test_without_distances(tmp_path):
