@@ -110,3 +110,12 @@ def test_only_the_asked_masks_cost_gradients():
 
 def test_published_size():
     assert sum(parameter.numel() for parameter in SAMMaskDecoder().parameters()) == 4_058_340
+
+
+def test_output_tokens_are_quality_then_masks():
+    decoder = MODELS.build(dict(type="SAMMaskDecoder", **SMALL))
+    tokens = decoder.output_tokens()
+    assert tokens.shape == (5, 32)
+    assert torch.equal(tokens[0], decoder.iou_token.weight[0])
+    assert torch.equal(tokens[1:], decoder.mask_tokens.weight)
+    assert not decoder.requires_grad_(False).output_tokens().requires_grad

@@ -14,17 +14,28 @@ from echozoo.structures import EchoDataSample
 SIZE = 64
 
 
-@pytest.fixture
-def model(tiny_configs: Path) -> PromptableSegmentor:
+def build(configs: Path, **settings) -> PromptableSegmentor:
     init_default_scope("echozoo")
-    cfg = Config.fromfile(tiny_configs / "samus_tra.py").model
+    cfg = Config.fromfile(configs / "samus_tra.py").model
     cfg.backbone.update(
         embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
         pos_embed_size=8, conv_channels=(4, 4, 8), out_channels=32,
     )  # fmt: skip
     cfg.prompt_head.update(embed_dims=32, img_size=SIZE, embedding_size=8)
     cfg.decoder.update(embed_dims=32, num_heads=2, mlp_dims=32)
-    return MODELS.build(cfg)
+    return MODELS.build({**cfg, **settings})
+
+
+@pytest.fixture
+def model(tiny_configs: Path) -> PromptableSegmentor:
+    return build(tiny_configs)
+
+
+@pytest.fixture
+def autosamus(tiny_configs: Path) -> PromptableSegmentor:
+    head = dict(type="APG", embed_dims=32, img_size=SIZE, embedding_size=8, num_structures=3)
+    frozen = ("backbone.*", "prompt_head.encoder.*", "decoder.*")
+    return build(tiny_configs, prompt_head=head, frozen=frozen, trainable=())
 
 
 def clips(batch: int = 2, frames: int = 3, structures: int = 3) -> dict:
@@ -40,6 +51,12 @@ def clips(batch: int = 2, frames: int = 3, structures: int = 3) -> dict:
         for _ in range(batch)
     ]  # fmt: skip
     return {"inputs": torch.rand(batch, frames, 1, SIZE, SIZE), "data_samples": samples}
+
+
+def without_prompts(batch: dict) -> dict:
+    for sample in batch["data_samples"]:
+        del sample.points, sample.point_labels
+    return batch
 
 
 def wake_temporal(model: PromptableSegmentor) -> None:
@@ -120,3 +137,34 @@ def test_measured_losses_are_those_of_training_clip_by_clip(model):
         clip = dict(inputs=batch["inputs"][[index]], data_samples=[sample])
         wanted, _ = model.parse_losses(model(**clip, mode="loss"))
         torch.testing.assert_close(sample.loss, wanted)
+
+
+@torch.no_grad()
+def test_no_prompt_in_a_mask_out(autosamus):
+    batch = without_prompts(clips(frames=2))
+    samples = autosamus.eval()(**batch, mode="predict")
+    assert samples[0].pred_masks.shape == (2, 3, 50, 70)
+    logits = autosamus(batch["inputs"])
+    assert logits.shape == (4, 3, SIZE // 2, SIZE // 2)
+
+
+def test_only_the_prompt_generator_trains(autosamus):
+    autosamus.parse_losses(autosamus(**without_prompts(clips()), mode="loss"))[0].backward()
+    for name, parameter in autosamus.named_parameters():
+        own = name.startswith("prompt_head.") and not name.startswith("prompt_head.encoder.")
+        assert parameter.requires_grad is (parameter.grad is not None) is own, name
+
+
+@torch.no_grad()
+def test_clicks_on_a_model_that_prompts_itself_are_those_of_samus(model, autosamus):
+    model.prompt_head.names = None
+    missing, unexpected = autosamus.load_state_dict(model.state_dict(), strict=False)
+    assert not unexpected
+    assert all(key.startswith("prompt_head.") for key in missing)
+    sample = clips(batch=1)["data_samples"][0]
+    embedding = torch.randn(3, 32, 8, 8)
+    found, wanted = (
+        one.eval().decode(embedding, sample.points, sample.point_labels)
+        for one in (autosamus, model)
+    )
+    torch.testing.assert_close(found, wanted)
