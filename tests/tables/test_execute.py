@@ -1,0 +1,210 @@
+"""The order, the failures and the interruption of runs, with tools that only pretend."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from echozoo.errors import ConfigError
+from echozoo.tables.definition import read_definition
+from echozoo.tables.execute import execute, steps_left
+from echozoo.tables.job import Workshop, duration, last_error
+from echozoo.tables.record import read_record
+from echozoo.tables.runs import Run, Settings, plan_table, runs_of
+
+# Both tools: note the call, do what the file `behave` says, leave what the real ones leave.
+TOOL = """
+import os, sys, time
+from pathlib import Path
+tool, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
+folder = Path(arguments[arguments.index("--work-dir") + 1])
+calls = Path(__file__).parent / "calls"
+with calls.open("a") as file:
+    file.write(f"{tool} {folder.parent.name.split('-')[0]}/{folder.name}\\n")
+behave = folder / "behave"
+if behave.is_file():
+    exec(behave.read_text())
+if tool == "train":
+    assert "--resume" in arguments
+    (folder / "epoch_2.pth").touch()
+else:
+    assert arguments[1] == str(folder)
+    (folder / "results.csv").touch()
+    mean = '{"instant": "all", "view": "all", "structure": "mean",'
+    (folder / "results.json").write_text(
+        '{"summaries": [%s "estimates": {"dice": {"mean": 0.875}}}]}' % mean)
+print("threads", os.environ["OMP_NUM_THREADS"])
+"""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("train", "test"):
+        (tools / f"{name}.py").write_text(TOOL)
+    (tools / "calls").touch()
+    return Workshop(tools, "data", jobs=2)
+
+
+@pytest.fixture
+def runs(write_definition, tmp_path: Path) -> list[Run]:
+    rows = [
+        {"name": "auto", "config": "autosamus.py", "starts_from": "timely"},
+        {"name": "timely", "config": "samus_tra.py"},
+        {"name": "plain", "config": "unet.py"},
+    ]
+    definition = read_definition(write_definition(rows=rows, baseline=None))
+    table = plan_table(definition, Settings(tmp_path / "runs", "phantom", "tiny"))
+    return runs_of(table.rows)
+
+
+def behave(run: Run, code: str) -> None:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "behave").write_text(code)
+
+
+def calls(workshop: Workshop) -> list[str]:
+    return (workshop.tools / "calls").read_text().splitlines()
+
+
+def test_all_is_trained_and_tested_once(runs, workshop) -> None:
+    lines: list[str] = []
+    assert execute(runs, workshop, lines.append) == []
+    done = calls(workshop)
+    assert sorted(done) == sorted(
+        f"{step} {name}/seed0"
+        for step in ("train", "test")
+        for name in ("samus_tra", "autosamus", "unet")
+    )
+    assert done.index("train autosamus/seed0") > done.index("train samus_tra/seed0")
+    assert lines[0] == "3 runs, 3 of them with something left to do"
+    assert sum("Dice 0.875, trained in" in line for line in lines) == 3
+    record = read_record(runs[0].folder)
+    assert (record.trained, record.tested, record.trained_until) == (True, True, "epoch_2")
+    assert record.train_seconds > 0
+    assert record.jobs == 2
+
+    assert execute(runs, workshop, lines.append) == []
+    assert len(calls(workshop)) == 6, "nothing is left"
+    (runs[2].folder / "results.json").unlink()
+    assert execute(runs, workshop, lines.append) == []
+    assert calls(workshop)[6:] == ["test unet/seed0"], "tested again"
+
+
+def test_a_failure_is_named_and_the_others_go_on(runs, workshop) -> None:
+    parent, child, plain = runs
+    behave(parent, "print('x: fine'); sys.exit('error: the plug is out')")
+    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    assert set(failures) == {parent, child}
+    assert failures[parent].startswith("error: the plug is out (exit status 1; ")
+    assert failures[parent].endswith("train.log)")
+    assert failures[child] == f"starts from {parent.name}, which failed"
+    assert read_record(plain.folder).tested
+
+    behave(parent, "if tool == 'test': os.kill(os.getpid(), 9)")
+    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    assert set(failures) == {parent}, "its weights are there: what starts from it runs"
+    assert failures[parent].startswith("no message (exit status -9; ")
+    assert steps_left(parent) == ["test"]
+
+
+def test_interrupted_runs_are_stopped_and_their_time_counts(runs, workshop) -> None:
+    behave(
+        runs[2],
+        """
+try:
+    (folder / "begun").touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+    sys.exit(130)
+""",
+    )
+
+    def show(line: str) -> None:
+        if "training" in line:
+            while not (runs[2].folder / "begun").exists():
+                time.sleep(0.02)
+            raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        execute(runs[2:], workshop, show)
+    assert time.monotonic() - begun < 20
+    record = read_record(runs[2].folder)
+    assert (record.trained, record.tested) == (False, False)
+    assert record.train_seconds > 0
+    assert (runs[2].folder / "train.log").read_text() == "interrupted\n"
+
+    before = record.train_seconds
+    behave(runs[2], "")
+    assert execute(runs[2:], workshop, lambda line: None) == []
+    assert read_record(runs[2].folder).train_seconds > before
+
+
+def test_an_interrupted_run_of_another_config_is_not_resumed(runs, workshop, tmp_path) -> None:
+    behave(runs[2], "sys.exit(1)")
+    execute(runs[2:], workshop, lambda line: None)
+    config = tmp_path / "unet.py"
+    config.write_text(config.read_text() + "find_unused_parameters = True\n")
+    del vars(runs[2])["fingerprint"]
+    with pytest.raises(ConfigError, match="has changed since; delete the folder to begin anew"):
+        steps_left(runs[2])
+    (failure,) = execute(runs[2:], workshop, lambda line: None)
+    assert "has changed since" in failure.reason
+
+
+def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> None:
+    config = tmp_path / "unet.py"
+    config.write_text(config.read_text() + "model = dict(backbone=dict(type='UNot'))\n")
+    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    assert list(failures) == [runs[2]]
+    assert "no model is named 'UNot'; did you mean UNet?" in failures[runs[2]]
+
+
+def test_threads_share_the_cores(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert Workshop(tmp_path, "data", jobs=3).environment(0)["OMP_NUM_THREADS"] == "2"
+    assert Workshop(tmp_path, "data", jobs=20).threads == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert Workshop(tmp_path, "data", jobs=2).threads == 5
+
+
+def test_several_gpus_go_through_the_scripts(runs, tmp_path) -> None:
+    workshop = Workshop(tmp_path, "data", gpus=4)
+    train, test = (workshop.command(runs[2], step) for step in ("train", "test"))
+    name, folder = str(runs[2].config), str(runs[2].folder)
+    assert train[:3] == [str(tmp_path / "dist_train.sh"), name, "4"]
+    assert test[:4] == [str(tmp_path / "dist_test.sh"), name, folder, "4"]
+    assert train[3:][-1] == "--resume"
+    assert {workshop.environment(place)["PORT"] for place in range(3)} == {
+        "29500",
+        "29501",
+        "29502",
+    }
+
+
+def test_the_last_error_of_this_attempt(tmp_path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("ValueError: old\n")
+    begin = log.stat().st_size
+    with log.open("a") as file:
+        file.write("toy/error: 0.5\nTraceback\nmod.FooError: what\n  went on\n")
+    assert last_error(log, begin) == "mod.FooError: what"
+    assert last_error(log, log.stat().st_size) == "no message"
+    log.write_text("one\n\ntwo\n")
+    assert last_error(log) == "two"
+
+
+def test_durations_for_people() -> None:
+    assert [duration(s) for s in (0.4, 59.6, 200, 7500)] == [
+        "0 s",
+        "1 min 00 s",
+        "3 min 20 s",
+        "2 h 05 min",
+    ]

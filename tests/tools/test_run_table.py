@@ -1,0 +1,149 @@
+"""tools/run_table.py as a user starts it: interrupted, resumed, collected."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = str(ROOT / "tools" / "run_table.py")
+
+pytestmark = pytest.mark.slow
+
+TABLE = """
+title = "A toy"
+source = "toy.txt, table 1"
+protocol = "None."
+dataset = dict(split="files")
+measured = ["dice_with_empty_as_0", "dice", "hd95_mm", "tci", "empty"]
+published = dict(dice="Dice, %")
+compared = ["dice_with_empty_as_0"]
+baseline = "thin"
+rows = [
+    dict(
+        name="thin",
+        config="unet.py",
+        options={"model.backbone.base_channels": 4, "model.decode_head.in_channels": 4},
+        published=dict(dice=91.68),
+    ),
+    dict(name="SAM", config="sam.py", trains=False),
+]
+"""
+
+
+@pytest.fixture
+def run_tool(tmp_path, monkeypatch, capsys) -> Iterator[Callable]:
+    """Run the tool in this process: exit status or message, and what it printed."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CAMUS_ROOT", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def run(*args: object) -> tuple[int | str, str]:
+        monkeypatch.setattr(sys, "argv", [TOOL, *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(TOOL, run_name="__main__")
+        return ended.value.code, "".join(capsys.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def start(folder: Path, *args: object) -> subprocess.Popen:
+    environment = {k: v for k, v in os.environ.items() if k != "CAMUS_ROOT"}
+    return subprocess.Popen(
+        [sys.executable, TOOL, *map(str, args)],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "tables").mkdir()
+    for name in ("unet", "sam"):
+        (tmp_path / f"{name}.py").write_text(f'_base_ = "{ROOT / "configs" / name}.py"\n')
+    path = tmp_path / "tables" / "toy.py"
+    path.write_text(TABLE)
+    return path
+
+
+def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
+    loaders = [
+        f"{part}_dataloader.{key}"
+        for part in ("train", "val", "test")
+        for key in ("num_workers=0", "persistent_workers=False")
+    ]
+    options = [
+        *[table, "--scale", "tiny", "--data-root", phantom, "--data-name", "phantom"],
+        *["--dataset", "image_size=(32,32)", "indices=2"],
+        *["--cfg-options", "train_cfg.max_epochs=8", "train_cfg.val_interval=8", *loaders],
+    ]
+    process = start(tmp_path, *options)
+    folder = tmp_path / "work_dirs" / "tables" / "tiny" / "phantom"
+    while process.poll() is None and not list(folder.glob("unet*/seed0/epoch_*.pth")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "SAM: not run: " in out
+    assert "interrupted; the same command goes on from the last checkpoints" in out
+    (run,) = folder.glob("unet*/seed0")
+    record = json.loads((run / "run.json").read_text())
+    assert (record["trained"], record["tested"]) == (False, False)
+    assert not (run / "results.json").exists()
+
+    status, out = run_tool(*options, "--jobs", 2, "--latex", "-o", "out")
+    assert status == 0, out
+    assert "resuming from" in (run / "train.log").read_text()
+    assert "[1/1] unet-" in out
+    after = json.loads((run / "run.json").read_text())
+    assert (after["trained"], after["trained_until"], after["tested"]) == (True, "epoch_8", True)
+    assert after["train_seconds"] > record["train_seconds"]
+    assert after["parameters"] == record["parameters"] < 200_000
+    assert str(phantom) not in (run / "run.json").read_text()
+    text = (tmp_path / "out" / "toy.md").read_text()
+    assert "| thin | 1 | " in text
+    assert "| 8 epochs |" in text
+    assert "- data: phantom, split=files, image_size=(32,32), indices=2: " in text
+    assert "SAM: not run: " in text
+    assert str(phantom) not in text
+    summaries = json.loads((run / "results.json").read_text())["summaries"]
+    everything = [s for s in summaries if s["instant"] == s["view"] == "all"]
+    (mean,) = [s["estimates"] for s in everything if s["structure"] == "mean"]
+    assert f"| thin | 1 | {100 * mean['dice_with_empty_as_0']['mean']:.2f}" in text
+    assert (tmp_path / "out" / "toy.tex").is_file()
+
+    status, _ = run_tool(*options, "--jobs", 2, "--only-collect", "-o", "again")
+    assert status == 0
+    assert (tmp_path / "again" / "toy.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data-root", "x", "--rows", "thn"], "--rows 'thn': no such row; did you mean thin?"),
+        ([], "no data: give --data-root FOLDER or set CAMUS_ROOT"),
+        (["--data-root", "x", "--scale", "tinny"], "no scale 'tinny'; did you mean tiny"),
+        (["--data-root", "x", "--jobs", "0"], "--jobs and --gpus: wanted 1 or more"),
+    ],
+)
+def test_what_is_wrong_is_one_line(table, run_tool, options, message):
+    status, _ = run_tool(table, *options)
+    assert status.startswith("error: ")
+    assert message in status
+    assert "\n" not in status
