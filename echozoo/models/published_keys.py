@@ -157,7 +157,7 @@ def add_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key in weights
         if key.endswith(".running_mean")
     }
-    return {**counters, **weights}
+    return {**weights, **{key: zero for key, zero in counters.items() if key not in weights}}
 
 
 def fit_position_tables(weights: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
