@@ -20,6 +20,7 @@ model = dict(
 scales = dict(
     tiny=dict(
         model=dict(
+            prompt_head=dict(num_heads=4, head_dims=16, ffn_dims=256),
             frozen=_samus,
             pretrained=dict(_delete_=True, path="work_dirs/samus_tiny", parts=_parts),
         )

@@ -24,13 +24,13 @@ def test_the_part_that_it_adds_trains(phantom, tmp_path):
     for name, text in shown.items():
         (tmp_path / name).write_text(text.replace("CONFIGS", str(ROOT / "configs")))
     command = [
-        sys.executable, str(ROOT / "tools/train.py"), "my_samus.py",
+        sys.executable, str(ROOT / "tools/train.py"), "my_samus.py", "--scale", "tiny",
         "--data-root", str(phantom), "--dataset", "indices=1", "clip_length=2",
         "--cfg-options", "train_cfg.max_epochs=1",
     ]  # fmt: skip
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert (tmp_path / "work_dirs/my_samus/epoch_1.pth").is_file()
+    assert (tmp_path / "work_dirs/my_samus_tiny/epoch_1.pth").is_file()
 
 
 @pytest.mark.parametrize(

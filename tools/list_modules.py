@@ -25,8 +25,9 @@ from echozoo import registry
 from echozoo.engine.config_options import closest
 from echozoo.errors import ConfigError, one_line_errors
 
-# What a part is built with to count its parameters: its defaults, else the width of SAM ViT-B.
-SIZES = ({}, {"embed_dims": 768})
+# What a part is built with to count its parameters: its defaults, else the width of SAM ViT-B's
+# tokens, or of its embeddings.
+SIZES = ({}, {"embed_dims": 768}, {"in_channels": 256})
 
 
 def kinds() -> dict[str, Registry]:
@@ -97,7 +98,7 @@ def main() -> None:
                 table.add_row(kind, name, f"({scope})", "")
         table.add_section()
     # A pipe has no width of its own: let nothing be cut there.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 190).print(table)
 
 
 if __name__ == "__main__":

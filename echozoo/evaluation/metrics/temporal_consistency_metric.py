@@ -39,8 +39,9 @@ class TemporalConsistencyMetric(CaseMetric):
     line. Frames that several clips show count once, as in `CAMUSMetric`.
 
     The reference masks are judged beside the predictions: their counts are the floor, and where
-    they are not 0, the limits are not those of this data set. Limits of CAMUS do not apply to
-    generated data.
+    they are not 0, the limits are not those of this data set. On generated films the limits of
+    CAMUS say what an expert's outline of a real film would be forgiven; the films' own masks move
+    far more smoothly (see docs/documents.md).
 
     Keys, under ``temporal/``: ``tci_frames tci_frames_ratio bad_sequences bad_sequences_ratio
     num_frames num_sequences num_unjudged_sequences num_failed_frames error_to_threshold
