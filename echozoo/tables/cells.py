@@ -72,9 +72,10 @@ def hours(seconds: Iterable[float]) -> str:
 
 def trained_until(names: Iterable[str]) -> str:
     """Say how long trainings were from the names of their last checkpoints."""
-    units = {"epoch": "epochs", "iter": "steps"}
+    units = {"epoch": "epoch", "iter": "step"}
     found = []
     for name in dict.fromkeys(names):
         kind, _, number = name.partition("_")
-        found.append(f"{number} {units[kind]}" if kind in units else NOTHING)
+        several = "" if number == "1" else "s"
+        found.append(f"{number} {units[kind]}{several}" if kind in units else NOTHING)
     return " / ".join(dict.fromkeys(found)) or NOTHING

@@ -87,7 +87,7 @@ class Job:
 
     def __init__(self, run: Run, steps: list[str], workshop: Workshop, place: int) -> None:
         self.run, self.steps, self.workshop, self.place = run, list(steps), workshop, place
-        self.record = read_record(run.folder) or new_record(run)
+        self.record = read_record(run.folder) or new_record(run, workshop.gpus)
         self.record.hardware = machine()
         self.record.threads = workshop.threads
         self.record.jobs, self.record.processes = workshop.jobs, workshop.gpus

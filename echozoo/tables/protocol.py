@@ -65,10 +65,11 @@ def notes(table: TableDefinition, results: Sequence[RowResult]) -> list[str]:
 def hardware(one: TestedRun) -> str:
     """Name what a run was made on."""
     record = one.record
-    processes = f"{record.processes} x " if record.processes > 1 else ""
-    beside = f", {record.jobs} runs at a time" if record.jobs > 1 else ""
     threads = f"{record.threads} thread{'s' if record.threads > 1 else ''}"
-    return f"{processes}{record.hardware}, {threads}{beside}"
+    if record.processes > 1:
+        threads = f"{record.processes} processes of {threads}"
+    beside = f", {record.jobs} runs at a time" if record.jobs > 1 else ""
+    return f"{record.hardware}, {threads}{beside}"
 
 
 def join(texts: Iterable[str]) -> str:

@@ -50,7 +50,7 @@ class RunRecord:
         hardware: CPU or GPU.
         threads: Threads of each process.
         jobs: Runs that shared the machine.
-        processes: Of the training, one a GPU.
+        processes: Of the training and the test, one a GPU.
         versions: Of Python and packages.
         commit: Of the code, where it is a git checkout.
         trained: Whether training has ended.
@@ -89,11 +89,12 @@ class RunRecord:
         write_content(folder / NAME, asdict(self))
 
 
-def new_record(run: Run) -> RunRecord:
+def new_record(run: Run, processes: int = 1) -> RunRecord:
     """Begin the record of a run.
 
     Args:
         run: A run that was never started.
+        processes: Of its training and its test.
 
     Returns:
         Its record; nothing is written.
@@ -104,7 +105,7 @@ def new_record(run: Run) -> RunRecord:
     made = origin()
     parent = run.starts_from and run.starts_from.name
     options = [*run.options(parent), "--data-root", PATH]
-    tested = run.weights or FOLDER
+    tested = [run.weights or FOLDER]
     parameters, trainable = _count(run)
     return RunRecord(
         config=str(run.config),
@@ -118,11 +119,12 @@ def new_record(run: Run) -> RunRecord:
         fingerprint=run.fingerprint,
         parameters=parameters,
         trainable=trainable,
-        train_command=None if run.weights else _shown("train.py", run, options, FOLDER),
-        test_command=_shown("test.py", run, [tested, *options], FOLDER),
+        train_command=None if run.weights else _shown("train", run, [], options, processes),
+        test_command=_shown("test", run, tested, options, processes),
         started=made["date"],
         versions=made["versions"],
         commit=_commit(),
+        processes=processes,
     )
 
 
@@ -182,10 +184,12 @@ def _count(run: Run) -> tuple[int, int]:
     return total.parameters, total.trainable
 
 
-def _shown(tool: str, run: Run, arguments: list[str], folder: str) -> str:
+def _shown(step: str, run: Run, before: list[str], options: list[str], processes: int) -> str:
     """Return a command line without a machine's folders."""
-    command = ["python", f"tools/{tool}", str(run.config), *arguments, "--work-dir", folder]
-    return shlex.join(command)
+    tool, count = ["python", f"tools/{step}.py"], []
+    if processes > 1:
+        tool, count = [f"tools/dist_{step}.sh"], [str(processes)]
+    return shlex.join([*tool, str(run.config), *before, *count, *options, "--work-dir", FOLDER])
 
 
 def _commit() -> str | None:

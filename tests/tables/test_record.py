@@ -43,6 +43,9 @@ def test_commands_name_no_folder_of_this_machine(run: Run, tmp_path: Path) -> No
     )
     assert str(tmp_path / "runs") not in record.train_command + record.test_command
     assert record.test_command.startswith(f"python tools/test.py {run.config} RUN --dataset")
+    several = new_record(run, processes=4)
+    assert several.train_command.startswith(f"tools/dist_train.sh {run.config} 4 --dataset")
+    assert several.test_command.startswith(f"tools/dist_test.sh {run.config} RUN 4 --dataset")
     weights = new_record(replace(run, weights="checkpoints/sam.pth"))
     assert weights.train_command is None
     assert weights.test_command.startswith(f"python tools/test.py {run.config} checkpoints/sam.pth")
