@@ -1,4 +1,4 @@
-"""SAM ViT-B as published, nothing trains: what one click is worth untouched (tra.txt, table 1).
+"""SAM ViT-B as published, nothing trains: what one click is worth untouched.
 
 Data: CAMUS, see _base_/datasets/camus.py. Weights: tools/download_weights.py sam_vit_b
 Command: tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root PATH

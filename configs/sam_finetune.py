@@ -1,4 +1,4 @@
-"""SAM ViT-B whose mask decoder is fine-tuned, as the published SAMUS code trains its SAM baseline.
+"""SAM ViT-B, its mask decoder fine-tuned as in the published SAMUS code (tra.txt, table 1).
 
 Data: CAMUS, see _base_/datasets/camus.py. Weights: tools/download_weights.py sam_vit_b
 Command: tools/train.py configs/sam_finetune.py --data-root PATH

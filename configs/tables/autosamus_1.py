@@ -9,7 +9,7 @@ protocol = (
     "CAMUS, single images; Dice + MSE, Adam at 5e-4, batch 1, 200 epochs, the checkpoint of least "
     "loss is tested. Not stated: split, structures, prompts, unit of HD."
 )
-dataset = dict(split="official")
+dataset = dict(split="ratio")
 
 measured = (
     "dice", "iou", "hd_mm", "hd95_mm", "hd_px", "empty", "dice_lv", "dice_myo", "dice_la",
