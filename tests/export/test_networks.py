@@ -95,6 +95,8 @@ def test_kinds_of_models(trained):
     assert sees_clips(trained["tra"].model)
     assert not takes_prompts(trained["unet"].model)
     assert not sees_clips(trained["unet"].model)
+    assert not takes_prompts(trained["apg"].model)
+    assert sees_clips(trained["apg"].model)
 
 
 def test_scaling_to_three_channels_and_another_preprocessor():

@@ -11,10 +11,12 @@ from echozoo.export.onnx import Network, export_onnx, grey_frames
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 
+FILES = (("tra", "encoder"), ("tra", "decoder"), ("unet", "model"), ("apg", "model"))
+
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory):
-    """Both small models as ONNX: folder and comparisons by kind."""
+    """The small models as ONNX: folder and comparisons by kind."""
     folders = {kind: tmp_path_factory.mktemp(f"onnx_{kind}") for kind in trained}
     return {kind: (folder, export_onnx(trained[kind], folder)) for kind, folder in folders.items()}
 
@@ -80,6 +82,22 @@ def test_a_model_without_prompts_is_one_file(exported, trained, frames):
     assert masks.shape == (frames, 3, 32, 48)
 
 
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_model_that_prompts_itself_is_one_file(exported, trained, frames):
+    folder, compared = exported["apg"]
+    assert [one.file_name for one in compared] == ["model.onnx"]
+    grey = torch.rand(frames, 1, 64, 64) * 255
+    with torch.no_grad():
+        expected = trained["apg"].model(grey[None] / 255, mode="tensor")
+    (images,) = session(folder / "model.onnx").get_inputs()
+    assert images.name == "images"
+    logits, masks = session(folder / "model.onnx").run(None, {"images": grey.numpy()})
+    assert relative(logits, expected) < 1e-3
+    large = torch.nn.functional.interpolate(expected, (64, 64), mode="bilinear") > 0
+    assert masks.shape == (frames, 3, 64, 64)
+    assert (torch.from_numpy(masks) != large).float().mean() < 1e-3
+
+
 def test_the_comparison_is_returned(exported):
     _, compared = exported["tra"]
     assert [one.file_name for one in compared] == ["encoder.onnx", "decoder.onnx"]
@@ -93,11 +111,11 @@ def test_the_comparison_is_returned(exported):
 
 def test_metadata_says_how_to_use_the_file(exported):
     metadata = {}
-    for kind, name in (("tra", "encoder"), ("tra", "decoder"), ("unet", "model")):
+    for kind, name in FILES:
         meta = session(exported[kind][0] / f"{name}.onnx").get_modelmeta()
-        metadata[name] = meta.custom_metadata_map
-    tra, unet = metadata["decoder"], metadata["model"]
-    assert tra == metadata["encoder"]
+        metadata[kind, name] = meta.custom_metadata_map
+    tra, unet, apg = (metadata[file] for file in FILES[1:])
+    assert tra == metadata[FILES[0]]
     assert tra["echozoo.config"] == "my_tra"
     assert tra["echozoo.input_size"] == "64 64"
     assert tra["echozoo.structures"] == "lv myo la"
@@ -109,6 +127,8 @@ def test_metadata_says_how_to_use_the_file(exported):
     assert unet["echozoo.frames"] == "N frames, each by itself"
     assert unet["echozoo.input_size"] == "32 48"
     assert "echozoo.points" not in unet
+    assert apg["echozoo.frames"] == "the N frames of one clip, in order"
+    assert "echozoo.points" not in apg
 
 
 def test_where_frames_are_stretched_the_padding_is_an_input(runs):

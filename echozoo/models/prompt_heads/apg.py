@@ -124,8 +124,9 @@ class APG(SAMPromptHead):
             embedding to decode (N, K, C, h, w).
         """
         size, structures = embedding.shape[-2:], len(self.task_tokens)
+        frames = embedding.shape[0]  # not `len`, which the export to ONNX would take for fixed
         tokens = self._tokens(output_tokens)  # K, k + 5, C
-        tokens = tokens.expand(len(embedding), -1, -1, -1).flatten(0, 1)  # N * K, k + 5, C
+        tokens = tokens.expand(frames, -1, -1, -1).flatten(0, 1)  # N * K, k + 5, C
         image = embedding.flatten(2).transpose(1, 2).unsqueeze(1)  # N, 1, h * w, C
         image = image.expand(-1, structures, -1, -1).flatten(0, 1)  # N * K, h * w, C
         image, tokens = self.image_coupling(image, tokens)
