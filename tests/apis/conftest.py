@@ -28,7 +28,7 @@ model = dict(
     backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=32,
                   pos_embed_size=8, window_size=2, conv_channels=(4, 4, 8), out_channels=16,
                   {temporal}),
-    prompt_head=dict(embed_dims=16, img_size=32, embedding_size=4, prompts={prompts}),
+    prompt_head=dict(embed_dims=16, img_size=32, embedding_size=4, {head}),
     decoder=dict(embed_dims=16, num_heads=2, mlp_dims=32, iou_head_hidden=8),
 )
 test_dataloader = dict(dataset=dict(image_size=(32, 32), clip_length=4))
@@ -66,7 +66,9 @@ def unet(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clicked(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that takes points, and sees one frame at a time."""
-    text = PROMPTED.format(configs=tiny_configs, temporal="temporal=None", prompts=("points",))
+    text = PROMPTED.format(
+        configs=tiny_configs, temporal="temporal=None", head='prompts=("points",)'
+    )
     return write_run(tmp_path_factory.mktemp("runs") / "clicked", text)
 
 
@@ -74,6 +76,16 @@ def clicked(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def boxed(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a temporal module, clips of 4 frames, that takes boxes and masks."""
     text = PROMPTED.format(
-        configs=tiny_configs, temporal='temporal=dict(type="TRA")', prompts=("boxes", "masks")
+        configs=tiny_configs,
+        temporal='temporal=dict(type="TRA")',
+        head='prompts=("boxes", "masks")',
     )
     return write_run(tmp_path_factory.mktemp("runs") / "boxed", text)
+
+
+@pytest.fixture(scope="session")
+def automatic(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """AutoSAMUS with a temporal module, clips of 4 frames, that prompts itself."""
+    head = "_delete_=True, type='APG', num_structures=3, num_heads=2, num_task_tokens=6"
+    text = PROMPTED.format(configs=tiny_configs, temporal='temporal=dict(type="TRA")', head=head)
+    return write_run(tmp_path_factory.mktemp("runs") / "automatic", text)

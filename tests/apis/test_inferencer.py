@@ -263,6 +263,22 @@ def test_prompts_that_cannot_be(clicked: Path, prompts: object, reason: str) -> 
         EchoInferencer(clicked, device="cpu", prompts=prompts, progress=False)(FILM)
 
 
+def test_a_folder_without_prompts_for_a_model_that_makes_its_own(
+    automatic: Path, tmp_path: Path
+) -> None:
+    write_itk(tmp_path / "in" / "film.nii.gz", FILM)
+    write_itk(tmp_path / "in" / "still.nii.gz", FILM[0])
+    infer = EchoInferencer(automatic, device="cpu", progress=False)
+    done = infer(tmp_path / "in", tmp_path / "out")
+    assert done.failures == []
+    assert [result.film.num_frames for result in done.results] == [9, 1]
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out/film/labels.nii.gz")))
+    wanted = infer.loaded.predict(FILM[:4]).pred_labels.numpy()  # the first clip of the film
+    np.testing.assert_array_equal(written[:4], wanted)
+    with pytest.raises(ConfigError, match="PromptableSegmentor needs no prompts"):
+        EchoInferencer(automatic, device="cpu", prompts=CLICK)
+
+
 def test_options_that_cannot_be(unet: Path) -> None:
     with pytest.raises(ConfigError, match="needs no prompts"):
         EchoInferencer(unet, device="cpu", prompts=CLICK)

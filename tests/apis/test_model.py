@@ -25,6 +25,18 @@ def test_what_is_known_of_a_run(unet: Path, clicked: Path, boxed: Path) -> None:
     assert load_model(clicked).clip_length == 1
 
 
+def test_a_model_that_prompts_itself(automatic: Path) -> None:
+    loaded = load_model(automatic, device="cpu")
+    assert (loaded.promptable, loaded.clip_length) == (False, 4)
+    assert loaded.prompts == loaded.accepts == ()
+    sample = loaded.predict(FILM)
+    assert sample.pred_masks.shape == (4, 3, 50, 70)
+    features = loaded.encode(FILM)
+    clicks = np.full((4, 3, 1, 2), 20.0), np.ones((4, 3, 1), np.int64)
+    clicked = loaded.to_native(loaded.decode(features, *clicks), features.meta) > 0
+    assert clicked.shape == sample.pred_masks.shape
+
+
 def test_bad_requests(unet: Path, clicked: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"does not fit PromptableSegmentor"):
         load_model(clicked / "tiny.py", unet)
