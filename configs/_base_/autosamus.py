@@ -1,7 +1,7 @@
 """SAMUS as autosamus.txt trains it: Dice and MSE, Adam at 5e-4, one image a step, 200 epochs.
 
-The checkpoint of least validation loss is the one to test. The document names no split: patients are
-split as for tra.txt, so that a SAMUS to start from has not seen those of the test.
+The checkpoint of least validation loss is the one to test. The document names no split: patients
+are split as for tra.txt, so that a SAMUS to start from has not seen those of the test.
 """
 
 _base_ = ["models/samus.py", "datasets/camus.py", "schedules/adam.py", "runtime.py"]

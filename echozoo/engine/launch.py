@@ -41,7 +41,13 @@ class KeyValue(DictAction):
         for value in values or ():
             if "=" not in value:
                 parser.error(f"{option_string}: {value!r} is not of the form KEY=VALUE")
-        super().__call__(parser, namespace, values, option_string)
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except RecursionError:
+            parser.error(
+                f"{option_string}: {' '.join(values)!r}: a dict inside a list cannot be given "
+                "here; write a config with _base_ instead"
+            )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

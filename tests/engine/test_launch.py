@@ -114,6 +114,12 @@ def test_option_without_a_value_is_a_usage_error(read, capsys):
     assert "is not of the form KEY=VALUE" in capsys.readouterr().err
 
 
+def test_a_dict_in_a_list_is_a_usage_error(read, capsys):
+    with pytest.raises(SystemExit):
+        read("--cfg-options", "model.postprocessing=[dict(type='A',sigma=1)]")
+    assert "a dict inside a list cannot be given" in capsys.readouterr().err
+
+
 def test_data_nowhere_says_how_to_name_it(read):
     with pytest.raises(ConfigError, match="--data-root FOLDER or set CAMUS_ROOT"):
         read()

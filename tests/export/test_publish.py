@@ -76,7 +76,7 @@ def test_metadata(published):
     assert metadata["config"] == published.config.read_text()
     assert metadata["name"] == "my_tra"
     assert metadata["echozoo_version"]
-    assert metadata["training_data"].startswith("CAMUS; by the config: subset train, split files")
+    assert metadata["training_data"].startswith("CAMUS; by the config: subset train, split ratio")
     assert "non-commercial" in metadata["licence"]
     assert metadata["intended_use"] == "research; not for diagnosis"
     assert metadata["date"].startswith("20")
