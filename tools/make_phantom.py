@@ -8,6 +8,7 @@ import os
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from echozoo.datasets.phantom import PhantomOptions, write_phantom
+from echozoo.datasets.phantom.artefacts import QUALITIES
 from echozoo.errors import one_line_errors
 
 
@@ -32,6 +33,16 @@ def parse_args() -> argparse.Namespace:
         help="least and greatest length of a film (default: 10 24)",
     )
     parser.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        help="of all films (default: as often as CAMUS has each)",
+    )
+    parser.add_argument(
+        "--flicker",
+        action="store_true",
+        help="dropouts and shadows come and go frame by frame, so that neighbours complete a frame",
+    )
+    parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="default: all cores"
     )
     parser.add_argument("--force", action="store_true", help="replace another phantom in OUT")
@@ -42,7 +53,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Generate a phantom."""
     args = parse_args()
-    options = PhantomOptions(args.patients, args.seed, args.spacing, tuple(args.frames))
+    options = PhantomOptions(
+        args.patients, args.seed, args.spacing, tuple(args.frames), args.quality, args.flicker
+    )
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("patients", total=None)

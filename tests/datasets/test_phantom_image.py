@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,19 @@ def test_tissue_keeps_its_speckle_and_blood_does_not() -> None:
 def test_compress_covers_the_dynamic_range() -> None:
     grey = compress(np.array([0.0, 1e-3, 1e-2, 1.0, 100.0]), floor=-60, span=60)
     np.testing.assert_allclose(grey, [0, 0, 85, 255, 255], atol=1e-3)
+
+
+def test_flickering_dropouts_come_and_go_frame_by_frame() -> None:
+    severity, changes = replace(SEVERITY["Poor"], dropouts=0.0, flicker=True), []
+    for seed in range(20):  # one patch each
+        loss = wall_dropouts(severity, 16, 81, np.random.default_rng(seed))
+        course = loss[:, loss.min(0).argmin()]
+        assert np.all(np.isclose(course, 0) | np.isclose(course, course.min()))  # there or not
+        changes += list(np.diff(course) != 0)
+    assert 0.4 < np.mean(changes) < 0.6
+    fading = wall_dropouts(replace(severity, flicker=False), 16, 81, np.random.default_rng(3))
+    course = fading[:, fading.min(0).argmin()]
+    assert np.abs(np.diff(course)).max() < 0.6 * np.ptp(course)
 
 
 @pytest.mark.parametrize("quality", SEVERITY)

@@ -25,12 +25,21 @@ class Severity:
         shadows: Mean number of shadows.
         haze: Strength of near-field haze, dB.
         noise: Strength of the receiver's noise in mid-depth, dB.
+        flicker: Whether patches and shadows come and go frame by frame: what a frame lacks, its
+            neighbours may show. Else they fade over a good part of the film.
     """
 
     dropouts: float
     shadows: float
     haze: float
     noise: float
+    flicker: bool = False
+
+    def course(self, frames: int, rng: np.random.Generator) -> Array:
+        """Draw how far something has vanished at each frame, (T,) in [0, 1]."""
+        if self.flicker:
+            return (rng.random(frames) < 0.5).astype(float)
+        return _fading(frames, rng)
 
 
 SEVERITY = {
@@ -69,7 +78,7 @@ def wall_dropouts(severity: Severity, frames: int, points: int, rng: np.random.G
         # Mostly in the side wall, sometimes at the apex, rarely in the septum.
         centre, width = rng.beta(2.6, 1.4), rng.uniform(0.03, 0.10)
         patch = np.exp(-(((u - centre) / width) ** 4))
-        loss -= rng.uniform(8, 18) * np.outer(_fading(frames, rng), patch)
+        loss -= rng.uniform(8, 18) * np.outer(severity.course(frames, rng), patch)
     return np.maximum(loss, -22)
 
 
@@ -89,7 +98,7 @@ def gain(probe: Probe, severity: Severity, frames: int, rng: np.random.Generator
         width, start = rng.uniform(0.04, 0.13), rng.uniform(0.05, 0.45)
         below = 1 / (1 + np.exp(-(depth - start) / 0.03))[:, None]
         place = side + np.linspace(0, rng.normal(0, 0.08), frames)[:, None]
-        beams = np.exp(-(((angle - place) / width) ** 4)) * _fading(frames, rng)[:, None]
+        beams = np.exp(-(((angle - place) / width) ** 4)) * severity.course(frames, rng)[:, None]
         total = total - rng.uniform(8, 20) * below * beams[:, None]
     return total
 

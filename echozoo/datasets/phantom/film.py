@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,7 @@ def render_film(
     spacing: float,
     quality: str,
     rng: np.random.Generator,
+    flicker: bool = False,
 ) -> Film:
     """Film a ventricle from ED to ES.
 
@@ -54,10 +55,11 @@ def render_film(
         spacing: Side of a pixel, mm.
         quality: A key of `SEVERITY`.
         rng: Source of randomness.
+        flicker: Whether dropouts and shadows come and go frame by frame.
     """
     chambers = draw_chambers(beat(ventricle, frames), view, rng)
     shape = picture_shape(chambers.depth, spacing)
-    severity = SEVERITY[quality]
+    severity = replace(SEVERITY[quality], flicker=flicker)
     probe = Probe(chambers.depth, focus=rng.uniform(70, 120), beam=rng.uniform(1.0, 1.4))
     loss = wall_dropouts(severity, frames, chambers.endo.shape[1], rng)
     cloud = scatterers(chambers, view, loss, rng)

@@ -14,7 +14,7 @@ import numpy as np
 
 from echozoo.datasets.io import write_volume
 from echozoo.datasets.phantom.anatomy import Ventricle, draw_ventricle
-from echozoo.datasets.phantom.artefacts import draw_quality
+from echozoo.datasets.phantom.artefacts import QUALITIES, draw_quality
 from echozoo.datasets.phantom.film import Film, render_film
 from echozoo.errors import ConfigError, DataError
 
@@ -39,12 +39,18 @@ class PhantomOptions:
         seed: Seed; patient k is the same whatever the number of patients.
         spacing: Side of a pixel, mm.
         frames: Least and greatest number of frames in a film.
+        quality: "Good", "Medium" or "Poor" for all films; None draws them as often as CAMUS has
+            them.
+        flicker: Whether wall dropouts and shadows come and go frame by frame, rather than fade
+            over a good part of the film.
     """
 
     patients: int
     seed: int = 0
     spacing: float = 0.6
     frames: tuple[int, int] = (10, 24)
+    quality: str | None = None
+    flicker: bool = False
 
     def __post_init__(self) -> None:
         if self.patients < 3:
@@ -57,6 +63,8 @@ class PhantomOptions:
             )
         if not 0.2 <= self.spacing <= 3:
             raise ConfigError(f"--spacing {self.spacing}: wanted 0.2 to 3 mm")
+        if self.quality not in (None, *QUALITIES):
+            raise ConfigError(f"--quality {self.quality}: wanted one of {', '.join(QUALITIES)}")
 
 
 def write_phantom(
@@ -193,7 +201,7 @@ def draw_patient(number: int, options: PhantomOptions) -> tuple[Ventricle, Patie
         age=int(np.clip(rng.normal(65, 15), 18, 93)),
         reversed=(number + options.seed) % 8 == 3,
         frames={view: int(np.clip(frames + rng.integers(-1, 2), low, high)) for view in VIEWS},
-        quality={view: draw_quality(view, rng) for view in VIEWS},
+        quality={view: options.quality or draw_quality(view, rng) for view in VIEWS},
     )
     return ventricle, card
 
@@ -216,7 +224,13 @@ def write_patient(root: str | Path, number: int, options: PhantomOptions) -> Pat
     for index, view in enumerate(VIEWS):
         rng = np.random.default_rng([options.seed, number, index])
         film = render_film(
-            ventricle, view, card.frames[view], options.spacing, card.quality[view], rng
+            ventricle,
+            view,
+            card.frames[view],
+            options.spacing,
+            card.quality[view],
+            rng,
+            options.flicker,
         )
         _write_film(partial, f"{name}_{view}", film, card.reversed)
         info = _info(ventricle, card, view)
