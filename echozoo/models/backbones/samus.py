@@ -98,7 +98,7 @@ class SAMUS(SAMViT):
         temporal: Config of a temporal module, without ``embed_dims``; None treats frames singly.
         temporal_position: What the module acts on, and when: "before_cross_attention" the CNN's
             features, "before_attention" and "before_mlp" the ViT's tokens.
-        temporal_blocks: Blocks that get one each; None is all global blocks.
+        temporal_blocks: Blocks that get one each; None is all global blocks, "all" is every block.
         with_cp: Whether to recompute the blocks in the backward pass, which saves memory.
         **sizes: As in `SAMViT`.
 
@@ -115,7 +115,7 @@ class SAMUS(SAMViT):
         conv_plugins: Sequence[dict] = (),
         temporal: dict | None = None,
         temporal_position: str = "before_cross_attention",
-        temporal_blocks: Sequence[int] | None = None,
+        temporal_blocks: Sequence[int] | str | None = None,
         with_cp: bool = False,
         **sizes,
     ) -> None:
@@ -197,15 +197,18 @@ class SAMUS(SAMViT):
             )
         return halvings
 
-    def _add_temporal(self, cfg: dict, position: str, blocks: Sequence[int] | None) -> None:
+    def _add_temporal(self, cfg: dict, position: str, blocks: Sequence[int] | str | None) -> None:
         if position not in TEMPORAL_POSITIONS:
             raise ConfigError(
                 f"SAMUS: found temporal_position={position!r}, wants one of "
                 f"{', '.join(TEMPORAL_POSITIONS)}"
             )
         crossing = position == "before_cross_attention"
-        legal = self.global_attn_indexes if crossing else range(len(self.blocks))
-        chosen = self.global_attn_indexes if blocks is None else blocks
+        every = tuple(range(len(self.blocks)))
+        legal = self.global_attn_indexes if crossing else every
+        chosen = (
+            self.global_attn_indexes if blocks is None else every if blocks == "all" else blocks
+        )
         if not set(chosen) <= set(legal):
             raise ConfigError(
                 f"SAMUS: found temporal_blocks={tuple(chosen)}, wants some of {tuple(legal)} "

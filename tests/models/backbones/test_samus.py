@@ -122,6 +122,8 @@ def test_recomputation_changes_nothing(temporal, position):
 
 def test_modules_go_where_they_are_told():
     assert list(small(temporal=TRA).temporal) == ["1", "3"]
+    every = small(temporal=TRA, temporal_position="before_attention", temporal_blocks="all")
+    assert list(every.temporal) == ["0", "1", "2", "3"]
     chosen = small(temporal=TRA, temporal_position="before_mlp", temporal_blocks=(0, 3))
     assert list(chosen.temporal) == ["0", "3"]
 
