@@ -139,7 +139,7 @@ def download(page: Any, button: str, folder: Path) -> Path:
     return path
 
 
-def test_click_carry_measure_download(page, server, film, checkpoint, tmp_path) -> None:
+def test_click_carry_measure_download(page, server, film, config, checkpoint, tmp_path) -> None:
     page.set_input_files("#file", str(film))
     page.wait_for_selector('#canvas[data-shown="0:0"]')
     assert page.inner_text("#film-name") == film.name
