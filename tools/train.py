@@ -3,6 +3,7 @@
 
 python tools/train.py configs/samus_tra.py --data-root /data/CAMUS
 python tools/train.py configs/samus_tra.py --data-root /data/CAMUS --resume
+python tools/train.py configs/autosamus.py --no-augmentation --cache-features
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 from mmengine.config import Config
 
 from echozoo import run_folder
-from echozoo.engine import failures, launch
+from echozoo.engine import failures, launch, training_options
 from echozoo.engine.distributed import launched_rank
 from echozoo.errors import one_line_errors
 
@@ -33,6 +34,26 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--from-scratch", action="store_true", help="start without the config's pretrained weights"
+    )
+    parser.add_argument(
+        "--no-augmentation",
+        action="store_true",
+        help="train on the images as they are, without the config's random transforms",
+    )
+    parser.add_argument(
+        "--cache-features",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="where the encoder is frozen, run it once an image and keep its features on disk "
+        "(default: features/ beside the decoded volumes); wants --no-augmentation",
+    )
+    parser.add_argument(
+        "--cache-gb",
+        type=float,
+        default=50.0,
+        metavar="GB",
+        help="what the folder of --cache-features may hold (default: %(default)g)",
     )
     return parser.parse_args()
 
@@ -59,6 +80,12 @@ def main() -> None:
             set_resume(cfg, args.resume)
         if args.from_scratch or cfg.get("resume"):  # a resumed run has its weights already
             launch.forget_pretrained(cfg)
+        if args.no_augmentation:
+            left_out = training_options.drop_augmentation(cfg)
+            if left_out and launched_rank() == 0:
+                print(f"--no-augmentation: training without {', '.join(left_out)}")
+        if args.cache_features is not None:
+            training_options.cache_features(cfg, args.cache_features or None, args.cache_gb)
         launch.build_runner(cfg).train()
 
 

@@ -145,28 +145,32 @@ def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None
                 f"by --cfg-options test_dataloader.dataset.{key}=..."
             )
     for name in LOADERS:
-        for dataset in _leaves((cfg.get(name) or {}).get("dataset")):
+        for dataset in leaves((cfg.get(name) or {}).get("dataset")):
             if data_root and accepts(dataset, "data_root", DATASETS):
                 dataset["data_root"] = data_root
             check_options(dataset, values, "--dataset")
             dataset.update(values)
 
 
-def _leaves(dataset: Any) -> Iterator[dict]:
-    """Yield the data sets inside wrappers that repeat, join or cut them."""
+def leaves(dataset: Any) -> Iterator[dict]:
+    """Yield the data sets inside wrappers that repeat, join or cut them.
+
+    Args:
+        dataset: The config of a data set; anything else yields nothing.
+    """
     if not isinstance(dataset, dict):
         return
     inner = [dataset.get("dataset"), *(dataset.get("datasets") or [])]
     if any(inner):
         for one in inner:
-            yield from _leaves(one)
+            yield from leaves(one)
     else:
         yield dataset
 
 
 def _check_data_root(cfg: Config, path: str) -> None:
     for name in LOADERS:
-        for dataset in _leaves((cfg.get(name) or {}).get("dataset")):
+        for dataset in leaves((cfg.get(name) or {}).get("dataset")):
             if "data_root" in dataset and dataset["data_root"] is None:
                 raise ConfigError(
                     f"{path}: no data: give --data-root FOLDER or set CAMUS_ROOT "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -70,6 +70,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.loss_function = MODELS.build(loss) if loss else None
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
+        # See `echozoo.engine.feature_cache`; set from outside.
+        self.feature_cache: Callable[..., Tensor] | None = None
         self.prepare(frozen, trainable, pretrained)
 
     def forward(
@@ -115,8 +117,10 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         Returns:
             Image embedding (N, E, h, w).
         """
-        embedding = self.backbone(images, num_frames=num_frames)
-        return self.neck(embedding) if self.neck is not None else embedding
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if self.feature_cache is None or traced:
+            return self._encode(images, num_frames)
+        return self.feature_cache(self._encode, images, num_frames)
 
     def decode(
         self,
@@ -146,6 +150,10 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         named = {} if structures is None else {"structures": structures}
         embedded = self.prompt_head.embed(embedding, points=points, labels=labels, **named)
         return self._decode(*embedded)
+
+    def _encode(self, images: Tensor, num_frames: int) -> Tensor:
+        embedding = self.backbone(images, num_frames=num_frames)
+        return self.neck(embedding) if self.neck is not None else embedding
 
     def _decode(self, sparse: Tensor, dense: Tensor, embedding: Tensor) -> Tensor:
         dense_pe = self.prompt_head.dense_pe(embedding.shape[-2:])
