@@ -162,10 +162,11 @@ def machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     cores = os.cpu_count() or 1
-    return f"{_cpu()}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''}"
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """Name the processor."""
     try:  # Linux: platform.processor() names the architecture at most
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,0 +1,66 @@
+"""How much a network computes, and how much of it the machine can do in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
+
+from echozoo.benchmark.timing import alternate
+
+_SIZES = (512, 1024, 2048, 4096, 8192)  # sides of matrices
+_LONG = 0.05  # seconds of a product beside which starting it costs nothing
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """Count the floating-point operations of matrix products, convolutions and attention.
+
+    A multiplication with its addition counts as two. Everything else (norms, activations) is left
+    out, and so is what no formula is known for, such as quantised layers.
+
+    Args:
+        run: What to count in one call.
+    """
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matmul_peak(device: str, dtype: torch.dtype = torch.float32, repeats: int = 5) -> float:
+    """Measure the floating-point operations a second of a product of large square matrices.
+
+    Args:
+        device: Where to multiply; on a CPU with as many threads as torch has now.
+        dtype: Of the matrices, which are so large that a product takes its time.
+        repeats: Products, of which the fastest counts.
+    """
+    for size in _SIZES:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        product = {"product": partial(torch.matmul, left, right)}
+        fastest = min(alternate(product, 1, device=device)["product"].seconds)
+        if fastest > _LONG:
+            break
+    seconds = alternate(product, repeats, warmup=0, device=device)["product"].seconds
+    return 2 * size**3 / min(fastest, *seconds)
+
+
+def _forward(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _backward(gradient: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)
+
+
+# torch knows the fused attention of GPUs only.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward,
+}

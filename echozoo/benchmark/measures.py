@@ -1,0 +1,172 @@
+"""The measures of a whole test: CAMUSMetric beside MONAI computing the same numbers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echozoo.benchmark.results import Column, Result, number, span, text
+from echozoo.benchmark.timing import alternate, ratio
+from echozoo.errors import EchoZooError
+from echozoo.evaluation.functional.masks import resize_nearest
+from echozoo.evaluation.functional.surface import PUBLISHED_SIZE
+from echozoo.evaluation.metrics.camus_metric import CAMUSMetric
+
+MEASURES = ("dice", "iou", "hd_mm", "hd95_mm", "assd_mm", "hd_px")
+TOLERANCE = 1e-4
+"""Largest relative difference of two means that passes for equal; MONAI computes in float32."""
+COLUMNS = (
+    Column("side", text("side")),
+    Column("images", text("images")),
+    Column("cases", text("cases")),
+    Column("median\ns", number("median_s", ".2f")),
+    Column("middle half\ns", span("quartiles_s", ".2f")),
+    Column("ms/case", number("median_s_per_case", ".2f", 1e3)),
+    Column("speed-up", number("speedup", ".2f")),
+    Column("its range", span("speedup_range", ".2f")),
+    Column("difference", number("difference", ".0e")),
+)
+Means = dict[str, float]
+
+
+def compare_measures(
+    samples: Sequence[dict[str, Any]], repeats: int = 5, warmup: int = 1, origin: str = "generated"
+) -> Result:
+    """Measure the same label maps with MONAI and with `CAMUSMetric`.
+
+    Args:
+        samples: As `CAMUSMetric` takes them.
+        repeats: Rounds that count.
+        warmup: Rounds before these.
+        origin: Where the label maps are from.
+
+    Returns:
+        A row for each side; ``disagreement`` where their means differ.
+
+    Raises:
+        EchoZooError: MONAI is not installed.
+    """
+    sides: dict[str, Callable[[], Means]] = {
+        "MONAI": lambda: monai_means(samples),
+        "echozoo CAMUSMetric": lambda: own_means(samples),
+    }
+    found = {name: run() for name, run in sides.items()}
+    timings = alternate(sides, repeats, warmup)
+    images = sum(len(sample["frames"]) for sample in samples)
+    cases = sum(sample["pred_masks"][:, :, 0, 0].size for sample in samples)
+    result = Result(f"measures of a test ({origin} label maps)", COLUMNS)
+    first, own = sides
+    difference, where = _largest_difference(found[own], found[first])
+    for name, timing in timings.items():
+        gain = ratio(timings[first], timing)
+        result.rows.append(
+            {
+                "side": name,
+                "images": images,
+                "cases": cases,
+                "median_s": timing.median,
+                "quartiles_s": timing.quartiles,
+                "extremes_s": timing.extremes,
+                "seconds": timing.seconds,
+                "median_s_per_case": timing.median / cases,
+                "speedup": gain.medians,
+                "speedup_range": (gain.low, gain.high),
+                "difference": difference if name == own else None,
+                "means": found[name],
+            }
+        )
+    result.notes = [
+        f"{', '.join(MEASURES)} of each structure in each image at native size (hd_px at 256 x "
+        f"256); {repeats} rounds by turns, after {warmup} that do not count",
+        "difference: the largest of the means of a measure and a structure, relative",
+    ]
+    if not difference < TOLERANCE:
+        result.disagreement = (
+            f"measures: {where} is {found[own][where]:.6g} with echozoo and "
+            f"{found[first][where]:.6g} with MONAI, wanted a relative difference below "
+            f"{TOLERANCE:.0e}"
+        )
+    return result
+
+
+def own_means(samples: Sequence[dict[str, Any]]) -> Means:
+    """Run `CAMUSMetric` as a test does, one sample at a time.
+
+    Args:
+        samples: As it takes them.
+
+    Returns:
+        Means over images, by structure and measure: ``lv/dice``.
+    """
+    metric = CAMUSMetric(report=False)
+    for sample in samples:
+        metric.process({}, [sample])
+    found = metric.evaluate(len(samples))
+    names = samples[0]["structures"]
+    return {f"{s}/{m}": found[f"camus/{s}/{m}"] for s in names for m in MEASURES}
+
+
+def monai_means(samples: Sequence[dict[str, Any]]) -> Means:
+    """Compute the same with MONAI's functions, one image with all its structures at a time.
+
+    Args:
+        samples: As `CAMUSMetric` takes them.
+
+    Returns:
+        As `own_means`; cases with an empty mask are in no mean.
+
+    Raises:
+        EchoZooError: MONAI is not installed.
+    """
+    try:
+        from monai import metrics
+    except ImportError as error:
+        raise EchoZooError("metrics: no MONAI to compare with: pip install monai") from error
+    values: dict[str, list[Tensor]] = {measure: [] for measure in MEASURES}
+    for sample in samples:
+        spacing = list(sample["spacing"])
+        for masks, labels in zip(sample["pred_masks"], sample["native_labels"], strict=True):
+            reference = labels == np.arange(1, len(masks) + 1)[:, None, None]  # K, H, W
+            pair = _batch_of_one(masks), _batch_of_one(reference)
+            small = _batch_of_one(_small(masks)), _batch_of_one(_small(reference))
+            whole = dict(include_background=True)
+            in_mm = dict(spacing=spacing, **whole)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of empty masks, which are left out
+                row = (
+                    metrics.compute_dice(*pair, **whole),
+                    metrics.compute_iou(*pair, **whole),
+                    metrics.compute_hausdorff_distance(*pair, **in_mm),
+                    metrics.compute_hausdorff_distance(*pair, percentile=95, **in_mm),
+                    metrics.compute_average_surface_distance(*pair, symmetric=True, **in_mm),
+                    metrics.compute_hausdorff_distance(*small, **whole),
+                )
+            empty = ~(pair[0].any((-1, -2)) & pair[1].any((-1, -2)))  # 1, K
+            for measure, value in zip(MEASURES, row, strict=True):
+                value = value.double().masked_fill(empty | ~value.isfinite(), float("nan"))
+                values[measure].append(value[0])
+    means = {measure: torch.stack(rows).nanmean(0) for measure, rows in values.items()}  # K
+    names = samples[0]["structures"]
+    return {f"{s}/{m}": means[m][k].item() for k, s in enumerate(names) for m in MEASURES}
+
+
+def _batch_of_one(masks: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(masks))[None]
+
+
+def _small(masks: np.ndarray) -> np.ndarray:
+    return np.stack([resize_nearest(mask, PUBLISHED_SIZE) for mask in masks])
+
+
+def _largest_difference(found: Means, wanted: Means) -> tuple[float, str]:
+    """The largest relative difference of two means, and the name of that mean."""
+    differences = {
+        name: abs(found[name] - value) / max(abs(value), 1e-9) for name, value in wanted.items()
+    }
+    where = max(differences, key=lambda name: (np.isnan(differences[name]), differences[name]))
+    return differences[where], where
