@@ -7,11 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d, MLPBlock
-from segment_anything.modeling.image_encoder import (
-    PatchEmbed,
-    window_partition,
-    window_unpartition,
-)
+from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
@@ -45,9 +41,8 @@ class ViTBlock(nn.Module):
         use_rel_pos: bool = True,
     ) -> None:
         super().__init__()
-        self.window_size = window_size
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.attn = GridAttention(embed_dims, num_heads, window_size or grid_size, use_rel_pos)
+        self.attn = GridAttention(embed_dims, num_heads, grid_size, window_size, use_rel_pos)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.mlp = MLPBlock(embed_dims, 4 * embed_dims)
 
@@ -57,13 +52,7 @@ class ViTBlock(nn.Module):
 
     def mix_tokens(self, x: Tensor) -> Tensor:
         """Attend over the grid, or over each window, with the skip."""
-        normed = self.norm1(x)
-        if not self.window_size:
-            return x + self.attn(normed)
-        # Zeros fill the last windows; SAM lets them take part in the attention.
-        windows, padded = window_partition(normed, self.window_size)
-        attended = self.attn(windows)
-        return x + window_unpartition(attended, self.window_size, padded, x.shape[1:3])
+        return x + self.attn(self.norm1(x))
 
     def mix_channels(self, x: Tensor) -> Tensor:
         """Apply the MLP to each token, with the skip."""

@@ -4,71 +4,51 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import get_rel_pos
+from segment_anything.modeling.image_encoder import (
+    get_rel_pos,
+    window_partition,
+    window_unpartition,
+)
 from torch import Tensor, nn
 
-
-def relative_attention(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, col_bias: Tensor):
-    """Scaled dot-product attention plus a bias that splits into rows and columns of the grid.
-
-    The logit of query (h, w) and key (h', w') is ``q . k / sqrt(d) + row_bias[h'] +
-    col_bias[w']`` with the biases of that query.
-
-    Args:
-        q: Queries (B, heads, H * W, d).
-        k: Keys, the same shape.
-        v: Values, the same shape.
-        row_bias: (B, heads, H * W, H).
-        col_bias: (B, heads, H * W, W).
-
-    Returns:
-        (B, heads, H * W, d).
-    """
-    height, width, dims = row_bias.shape[-1], col_bias.shape[-1], q.shape[-1]
-    if not row_bias.requires_grad:
-        # Without gradients the fused kernel takes the full bias, which is the quickest.
-        bias = row_bias.unsqueeze(-1) + col_bias.unsqueeze(-2)  # B, heads, H * W, H, W
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.flatten(-2))
-    # A bias that wants gradients would send torch to its slow path and keep (H * W)^2 numbers a
-    # head for the backward pass. Further channels say the same: the queries carry the biases, the
-    # keys say by ones which row and which column they are in.
-    rows = torch.eye(height, device=k.device, dtype=k.dtype).repeat_interleave(width, 0)
-    columns = torch.eye(width, device=k.device, dtype=k.dtype).repeat(height, 1)
-    place = torch.cat([rows, columns], -1).expand(*k.shape[:-1], -1)
-    q = torch.cat([q * dims**-0.5, row_bias, col_bias], -1)
-    k = torch.cat([k, place], -1)
-    v = F.pad(v, (0, height + width))  # the fused kernels want one width for all three
-    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :dims]
+from echozoo.models.layers.relative_attention import relative_attention
 
 
 class GridAttention(nn.Module):
-    """Self-attention over a grid of tokens, with SAM's decomposed relative positions.
+    """Self-attention over a grid of tokens or over windows of it, as in SAM's image encoder.
 
-    Parameter names and values are those of SAM's image encoder. At another grid size than the
-    nominal one the position tables are interpolated linearly, as SAM does.
+    Parameter names and values are SAM's. At another grid size than the nominal one the tables of
+    decomposed relative positions are interpolated linearly, as SAM does.
 
     Args:
         embed_dims: Channels of a token.
         num_heads: Heads; they divide the channels.
-        grid_size: Nominal height and width of the (square) grid or window, in tokens.
+        grid_size: Nominal height and width of the (square) grid, in tokens.
+        window_size: Height and width of a window in tokens; 0 attends over the whole grid.
         use_rel_pos: Whether there are relative positions.
     """
 
     def __init__(
-        self, embed_dims: int, num_heads: int, grid_size: int, use_rel_pos: bool = True
+        self,
+        embed_dims: int,
+        num_heads: int,
+        grid_size: int,
+        window_size: int = 0,
+        use_rel_pos: bool = True,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.window_size = window_size
         self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
         self.proj = nn.Linear(embed_dims, embed_dims)
         self.use_rel_pos = use_rel_pos
         if use_rel_pos:
-            table = (2 * grid_size - 1, embed_dims // num_heads)
+            table = (2 * (window_size or grid_size) - 1, embed_dims // num_heads)
             self.rel_pos_h = nn.Parameter(torch.zeros(table))
             self.rel_pos_w = nn.Parameter(torch.zeros(table))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let every token look at every other of its grid.
+        """Let every token look at every other of its grid, or of its window.
 
         Args:
             x: Tokens (B, H, W, C).
@@ -76,8 +56,30 @@ class GridAttention(nn.Module):
         Returns:
             (B, H, W, C).
         """
-        batch, height, width, _ = x.shape
-        qkv = self.qkv(x).view(batch, height * width, 3, self.num_heads, -1)
+        if not self.window_size:
+            return self.proj(self._attend(self.qkv(x)))
+        windows, padded = self._windows(x)
+        attended = self._attend(windows)
+        return self.proj(window_unpartition(attended, self.window_size, padded, x.shape[1:3]))
+
+    def _windows(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Queries, keys and values of windows (B * windows, S, S, 3 * C), and the padded size.
+
+        SAM fills the last windows with tokens of zeros, which take part in the attention. All of
+        them have the same keys and values: one token's worth of the projection.
+        """
+        qkv, size = self.qkv(x), x.shape[1:3]
+        windows, padded = window_partition(qkv, self.window_size)
+        if padded != size:
+            inside, _ = window_partition(qkv.new_ones(1, *size, 1), self.window_size)
+            outside = (1 - inside).repeat(x.shape[0], 1, 1, 1)  # B * windows, S, S, 1
+            windows.addcmul_(outside, self.qkv(x.new_zeros(1, x.shape[-1])))
+        return windows, padded
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        """Attend over grids whose tokens (B, H, W, 3 * C) are queries, keys and values."""
+        batch, height, width, _ = qkv.shape
+        qkv = qkv.view(batch, height * width, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B, heads, H * W, d
         if self.use_rel_pos:
             grid = q.unflatten(2, (height, width))  # B, heads, H, W, d
@@ -88,7 +90,7 @@ class GridAttention(nn.Module):
             out = relative_attention(q, k, v, row_bias, col_bias)
         else:
             out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(x.shape))  # B, H, W, C
+        return out.transpose(1, 2).reshape(batch, height, width, -1)
 
 
 class CrossAttention(nn.Module):

@@ -1,38 +1,72 @@
-"""Attention: both ways of adding the positions agree with the formula and with each other."""
+"""Attention equals SAM's, over grids and windows, whole and in pieces, with its gradients."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from segment_anything.modeling.image_encoder import Attention
+from segment_anything.modeling.image_encoder import (
+    Attention,
+    window_partition,
+    window_unpartition,
+)
+from torch import Tensor
 
+from echozoo.models.layers import relative_attention
 from echozoo.models.layers.attention import CrossAttention, GridAttention
+from echozoo.models.layers.relative_attention import _attend_by_channels
 
 
-def pair(size: int, heads: int = 2) -> tuple[GridAttention, Attention]:
-    ours = GridAttention(8, heads, size)
+def pair(size: int, window: int = 0, heads: int = 2) -> tuple[GridAttention, Attention]:
+    ours = GridAttention(8, heads, size, window)
     for table in (ours.rel_pos_h, ours.rel_pos_w):
         torch.nn.init.normal_(table)
-    theirs = Attention(8, heads, use_rel_pos=True, input_size=(size, size))
+    theirs = Attention(8, heads, use_rel_pos=True, input_size=(window or size,) * 2)
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (6, 4)])
-def test_equals_sam_with_and_without_gradients(shape):
-    ours, theirs = pair(4)
+def in_windows(attention: Attention, x: Tensor, window: int) -> Tensor:
+    """SAM's way: fill up with zeros, cut, attend, put together."""
+    windows, padded = window_partition(x, window)
+    return window_unpartition(attention(windows), window, padded, x.shape[1:3])
+
+
+@pytest.fixture(params=["whole", "in pieces"])
+def _pieces(request, monkeypatch):
+    if request.param == "in pieces":
+        monkeypatch.setattr(relative_attention, "_QUERIES", 5)
+        monkeypatch.setattr(relative_attention, "_LOGITS_PER_CORE", 1)
+
+
+@pytest.mark.usefixtures("_pieces")
+@pytest.mark.parametrize("window", [0, 3])
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (6, 3)])
+def test_equals_sam_with_and_without_gradients(shape, window):
+    ours, theirs = pair(4, window)
     x = torch.randn(2, *shape, 8)
+
+    def wanted(x: Tensor) -> Tensor:
+        return in_windows(theirs, x, window) if window else theirs(x)
+
     with torch.no_grad():
-        torch.testing.assert_close(ours(x), theirs(x))
+        torch.testing.assert_close(ours(x), wanted(x))
     outs, grads = [], []
-    for attention in (ours, theirs):
+    for attention, run in ((ours, ours), (theirs, wanted)):
         leaf = x.clone().requires_grad_()
-        out = attention(leaf)
+        out = run(leaf)
         out.square().sum().backward()
         outs.append(out)
         grads.append([leaf.grad, *(p.grad for _, p in sorted(attention.named_parameters()))])
     torch.testing.assert_close(*outs)
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+def test_positions_as_channels_are_the_same_attention():
+    q, k, v = torch.randn(3, 2, 4, 15, 8)
+    row_bias, col_bias = torch.randn(2, 4, 15, 3), torch.randn(2, 4, 15, 5)
+    found = _attend_by_channels(q, k, v, row_bias, col_bias)
+    wanted = relative_attention.relative_attention(q, k, v, row_bias, col_bias)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_no_table_without_relative_positions():
