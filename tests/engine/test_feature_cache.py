@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from echozoo.datasets import notices
+from echozoo.engine import feature_cache
+from echozoo.engine.feature_cache import GIGABYTE, FeatureCache, refuse_unless_frozen
+from echozoo.errors import ConfigError
+from echozoo.models.backbones.sam_vit import SAMViT
+from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.registry import MODELS
+
+SIZE, GRID, CHANNELS = 32, 4, 8
+VIT = dict(
+    type="SAMViT", embed_dims=8, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
+    patch_size=8, window_size=2, out_channels=CHANNELS,
+)  # fmt: skip
+SAMUS = dict(
+    type="SAMUS", embed_dims=8, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
+    pos_embed_size=GRID, window_size=2, conv_channels=(4, 4, 4), out_channels=CHANNELS,
+)  # fmt: skip
+
+
+def build(backbone: dict, **settings) -> PromptableSegmentor:
+    init_default_scope("echozoo")
+    torch.manual_seed(0)
+    cfg = dict(
+        type="PromptableSegmentor",
+        backbone=backbone,
+        prompt_head=dict(
+            type="ManualPromptHead", embed_dims=CHANNELS, img_size=SIZE, embedding_size=GRID
+        ),
+        decoder=dict(type="SAMMaskDecoder", embed_dims=CHANNELS, num_heads=2, mlp_dims=8),
+        frozen=("backbone.*",),
+    )
+    model = MODELS.build({**cfg, **settings})
+    for name, parameter in model.backbone.named_parameters():
+        if ".temporal." in f".{name}":  # it starts as identity, which would let no frame be seen
+            nn.init.normal_(parameter)
+    return model.train()
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(notices, "_said", set())
+    monkeypatch.setattr(notices, "print_log", lambda message, **_: messages.append(message))
+    return messages
+
+
+@pytest.fixture
+def model() -> PromptableSegmentor:
+    return build(VIT)
+
+
+def encoded(model: PromptableSegmentor) -> list[tuple[int, int]]:
+    """Images and frames a clip of each call of the encoder from now on."""
+    calls: list[tuple[int, int]] = []
+    model.backbone.register_forward_hook(
+        lambda _, images, named, __: calls.append((len(images[0]), named["num_frames"])),
+        with_kwargs=True,
+    )
+    return calls
+
+
+def attach(model: PromptableSegmentor, folder: Path, **settings) -> FeatureCache:
+    model.feature_cache = FeatureCache(model, folder, **settings)
+    return model.feature_cache
+
+
+def entries(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*"))
+
+
+def without_cache(model: PromptableSegmentor, images: Tensor, num_frames: int = 1) -> Tensor:
+    with torch.no_grad():
+        features = model.backbone(images, num_frames=num_frames)
+        return features if model.neck is None else model.neck(features)
+
+
+def test_reads_what_it_has_encoded(model, tmp_path):
+    images, calls = torch.rand(3, 1, SIZE, SIZE), encoded(model)
+    cache = attach(model, tmp_path / "features")
+    first = model.encode(images, num_frames=3)
+    with torch.no_grad():
+        again = model.eval().encode(images, num_frames=3)
+    assert calls == [(3, 1)]
+    assert first.shape == (3, CHANNELS, GRID, GRID)
+    assert torch.equal(first, without_cache(model, images))
+    assert torch.equal(first, again)
+    assert (cache.num_read, cache.num_computed) == (3, 3)
+    assert [file.suffix for file in entries(tmp_path / "features")] == [".safetensors"] * 3
+
+
+def test_another_run_reads_them_too(model, tmp_path):
+    images = torch.rand(2, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    wanted = model.encode(images)
+    other = build(VIT)
+    attach(other, tmp_path)
+    calls = encoded(other)
+    assert torch.equal(other.encode(images), wanted)
+    assert calls == []
+
+
+def test_encodes_what_is_missing_in_one_call(model, tmp_path):
+    images, calls = torch.rand(5, 1, SIZE, SIZE), encoded(model)
+    attach(model, tmp_path)
+    model.encode(images[[1, 3]])
+    found = model.encode(images[[4, 3, 2, 1, 0]])
+    assert [number for number, _ in calls] == [2, 3]
+    torch.testing.assert_close(found, without_cache(model, images[[4, 3, 2, 1, 0]]))
+
+
+@pytest.mark.parametrize("temporal", ["TRA", "STAdapter", "TempAtt"])
+def test_frames_that_see_each_other_are_kept_as_clips(tmp_path, temporal):
+    settings = dict(num_heads=2) if temporal == "TempAtt" else {}
+    model = build(dict(SAMUS, temporal=dict(type=temporal, **settings)))
+    images, calls = torch.rand(6, 1, SIZE, SIZE), encoded(model)
+    attach(model, tmp_path)
+    first = model.encode(images, num_frames=3)
+    assert torch.equal(model.encode(images, num_frames=3), first)
+    assert (calls, len(entries(tmp_path))) == ([(6, 3)], 2)
+    # One clip of the two is another one, though two of its frames are the same.
+    changed = torch.cat([images[:3], images[3:5], images[:1]])
+    calls.clear()
+    found = model.encode(changed, num_frames=3)
+    assert calls == [(3, 3)]
+    torch.testing.assert_close(found, without_cache(model, changed, 3))
+    assert not torch.allclose(found[4], first[4])
+    # The same frames one by one.
+    calls.clear()
+    found = model.encode(images)
+    assert calls == [(6, 1)]
+    torch.testing.assert_close(found, without_cache(model, images, 1))
+
+
+def test_frames_that_do_not_are_kept_one_by_one(tmp_path):
+    model = build(SAMUS)
+    images, calls = torch.rand(4, 1, SIZE, SIZE), encoded(model)
+    attach(model, tmp_path)
+    model.encode(images[:2], num_frames=2)
+    model.encode(images[1:3], num_frames=2)
+    model.encode(images[:3], num_frames=3)
+    assert [number for number, _ in calls] == [2, 1]
+
+
+def test_of_an_unknown_backbone_whole_clips_are_kept(tmp_path):
+    class Neighbours(SAMViT):
+        def forward(self, images: Tensor, num_frames: int = 1) -> Tensor:
+            clips = super().forward(images).unflatten(0, (-1, num_frames))
+            return (clips + clips.flip(1)).flatten(0, 1)
+
+    MODELS.register_module(module=Neighbours, force=True)
+    model = build(dict(VIT, type="Neighbours"))
+    images = torch.rand(3, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    for num_frames, chosen in ((3, [0, 1, 2]), (1, [0]), (3, [1, 0, 2])):
+        found = model.encode(images[chosen], num_frames)
+        torch.testing.assert_close(found, without_cache(model, images[chosen], num_frames))
+
+
+def changed_by_loading(model: PromptableSegmentor) -> None:
+    model.load_state_dict({name: weight + 1 for name, weight in model.state_dict().items()})
+
+
+def changed_in_place(model: PromptableSegmentor) -> None:
+    with torch.no_grad():
+        model.backbone.pos_embed[0, 0, 0, 0] += 1
+
+
+def changed_parameter(model: PromptableSegmentor) -> None:
+    new = torch.randn_like(model.backbone.pos_embed)
+    model.backbone.pos_embed = nn.Parameter(new, requires_grad=False)
+
+
+@pytest.mark.parametrize("change", [changed_by_loading, changed_in_place, changed_parameter])
+def test_changed_weights_never_hit(model, tmp_path, change):
+    images, calls = torch.rand(2, 1, SIZE, SIZE), encoded(model)
+    attach(model, tmp_path)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    old = model.encode(images)
+    change(model)
+    new = model.encode(images)
+    assert torch.equal(new, without_cache(model, images))
+    assert not torch.allclose(new, old)
+    calls.clear()
+    model.load_state_dict(before)
+    assert torch.equal(model.encode(images), old)
+    assert calls == [], "the old weights find the old entries"
+
+
+def test_running_statistics_are_weights(tmp_path):
+    model = build(dict(SAMUS, temporal=dict(type="TRA")))
+    images = torch.rand(2, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    old = model.encode(images, num_frames=2)
+    model.backbone.temporal["1"].norm.running_mean += 1
+    new = model.encode(images, num_frames=2)
+    assert torch.equal(new, without_cache(model, images, 2))
+    assert not torch.allclose(new, old)
+
+
+def test_a_neck_is_part_of_the_encoder(tmp_path):
+    frozen = ("backbone.*", "neck.*")
+    model = build(SAMUS, neck=dict(type="LIA", in_channels=CHANNELS), frozen=frozen)
+    images = torch.rand(2, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    old = model.encode(images)
+    changed_by_loading(model)
+    new = model.encode(images)
+    torch.testing.assert_close(new, without_cache(model, images))
+    assert not torch.allclose(new, old)
+
+
+@pytest.mark.parametrize("size", [(SIZE, 2 * SIZE), (2 * SIZE, SIZE), (2 * SIZE, 2 * SIZE)])
+def test_another_size_never_hits(model, tmp_path, size):
+    attach(model, tmp_path)
+    model.encode(torch.zeros(1, 1, SIZE, SIZE))
+    images = torch.zeros(1, 1, *size)
+    assert torch.equal(model.encode(images), without_cache(model, images))
+
+
+def test_neither_do_the_same_bytes_in_another_shape(model, tmp_path):
+    attach(model, tmp_path)
+    grey = torch.rand(3, 1, SIZE, SIZE)
+    model.encode(grey, num_frames=3)
+    colour = grey.view(1, 3, SIZE, SIZE)
+    assert torch.equal(model.encode(colour), without_cache(model, colour))
+
+
+def test_settings_tell_encoders_of_equal_weights_apart(model, tmp_path):
+    images = torch.rand(1, 1, SIZE, SIZE)
+    attach(model, tmp_path, settings="window_size=2")
+    model.encode(images)
+    attach(model, tmp_path, settings="window_size=4")
+    calls = encoded(model)
+    model.encode(images)
+    assert len(calls) == 1
+
+
+def test_half_precision_is_kept_apart_and_as_it_is(model, tmp_path):
+    images, calls = torch.rand(2, 1, SIZE, SIZE), encoded(model)
+    attach(model, tmp_path)
+    model.encode(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = [model.encode(images) for _ in range(2)]
+        wanted = without_cache(model, images)
+    assert len(calls) == 3
+    assert half[1].dtype == wanted.dtype
+    assert torch.equal(half[0], wanted)
+    assert torch.equal(half[1], wanted)
+    assert torch.equal(model.encode(images), without_cache(model, images))
+
+
+def damage_cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def damage_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+
+
+def damage_header(file: Path) -> None:
+    file.write_bytes(b"\0" * 64 + file.read_bytes()[64:])
+
+
+def damage_empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def damage_other(file: Path) -> None:
+    save_file(load_file(file), file)  # without its checksum
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_cut, damage_bit, damage_header, damage_empty, damage_other]
+)
+def test_a_damaged_entry_is_made_anew(model, tmp_path, damage):
+    images = torch.rand(2, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    model.encode(images)
+    damage(entries(tmp_path)[0])
+    attach(model, tmp_path)
+    calls = encoded(model)
+    found = [model.encode(images) for _ in range(2)]
+    assert calls == [(1, 1)], "mended at once"
+    torch.testing.assert_close(found, [without_cache(model, images)] * 2)
+
+
+def test_a_half_written_entry_is_never_read(model, tmp_path, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    images = torch.rand(1, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    monkeypatch.setattr(feature_cache.os, "replace", killed)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # SIGKILL cleans not
+    with pytest.raises(KeyboardInterrupt):
+        model.encode(images)
+    monkeypatch.undo()
+    (left,) = entries(tmp_path)
+    left.write_bytes(left.read_bytes()[:-100])
+    assert torch.equal(model.encode(images), without_cache(model, images))
+    assert len(entries(tmp_path)) == 2
+
+
+def test_a_full_folder_is_read_and_no_longer_written(model, tmp_path, said):
+    images = torch.rand(6, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    model.encode(images[:1])
+    size = entries(tmp_path)[0].stat().st_size
+    # Room for two and a half more, measured anew for each.
+    cache = attach(model, tmp_path, limit_gb=3.5 * size / GIGABYTE)
+    for _ in range(2):
+        torch.testing.assert_close(model.encode(images), without_cache(model, images))
+    assert len(entries(tmp_path)) == 3
+    assert (cache.num_read, cache.num_computed) == (1 + 3, 5 + 3)
+    assert len(said) == 1
+    assert "no more features are kept" in said[0]
+
+
+def test_the_limit_counts_what_others_write(model, tmp_path, said):
+    images = torch.rand(4, 1, SIZE, SIZE)
+    attach(model, tmp_path)
+    model.encode(images[:1])
+    size = entries(tmp_path)[0].stat().st_size
+    attach(model, tmp_path, limit_gb=2.5 * size / GIGABYTE)
+    other = build(VIT)
+    attach(other, tmp_path)
+    other.encode(images[1:2])
+    model.encode(images[2:])
+    assert len(entries(tmp_path)) == 2
+
+
+def test_the_disk_is_not_filled(model, tmp_path, monkeypatch, said):
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 * GIGABYTE)
+    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda folder: usage)
+    attach(model, tmp_path)
+    model.encode(torch.rand(1, 1, SIZE, SIZE))
+    assert entries(tmp_path) == []
+    assert "the disk has 2.0 GB free" in said[0]
+
+
+def test_a_folder_that_cannot_be_written(model, tmp_path, said):
+    (tmp_path / "file").write_text("")
+    attach(model, tmp_path / "file" / "features")
+    images = torch.rand(2, 1, SIZE, SIZE)
+    for _ in range(2):
+        assert torch.equal(model.encode(images), without_cache(model, images))
+    assert len(said) == 1
+    assert "cannot be written (Not a directory); features are not kept" in said[0]
+
+
+def test_gradients_pass_the_encoder(model, tmp_path):
+    attach(model, tmp_path)
+    images = torch.rand(1, 1, SIZE, SIZE, requires_grad=True)
+    model.encode(images).sum().backward()
+    assert images.grad.abs().sum() > 0
+    model.backbone.neck.requires_grad_(True)
+    model.encode(images.detach()).sum().backward()
+    assert model.backbone.neck[0].weight.grad is not None
+    assert entries(tmp_path) == []
+
+
+class Encode(nn.Module):
+    def __init__(self, model: PromptableSegmentor) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.encode(images)
+
+
+def by_compiling(model: PromptableSegmentor, images: Tensor) -> Tensor:
+    return torch.compile(model.encode, backend="eager", fullgraph=True)(images)
+
+
+def by_exporting(model: PromptableSegmentor, images: Tensor) -> Tensor:
+    return torch.export.export(Encode(model), (images,)).module()(images)
+
+
+def by_tracing(model: PromptableSegmentor, images: Tensor) -> Tensor:
+    return torch.jit.trace(Encode(model), images, check_trace=False)(images)
+
+
+@pytest.mark.parametrize("way", [by_compiling, by_exporting, by_tracing])
+@pytest.mark.filterwarnings("ignore")
+@torch.no_grad()
+def test_steps_aside_where_the_network_is_traced(model, tmp_path, way: Callable):
+    attach(model, tmp_path)
+    images = torch.rand(1, 1, SIZE, SIZE)
+    torch.testing.assert_close(way(model.eval(), images), without_cache(model, images))
+    assert entries(tmp_path) == []
+
+
+def _encode_all(folder: Path, barrier) -> Tensor:
+    torch.set_num_threads(1)
+    model = build(VIT)
+    attach(model, folder)
+    images = torch.linspace(0, 1, 8 * SIZE * SIZE).view(8, 1, SIZE, SIZE)
+    barrier.wait()
+    return torch.stack([model.encode(image[None])[0] for image in images]).numpy()
+
+
+def test_several_processes_write_at_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
+        barrier = manager.Barrier(2)
+        jobs = [pool.submit(_encode_all, tmp_path, barrier) for _ in range(2)]
+        first, second = (torch.from_numpy(job.result()) for job in jobs)
+    assert torch.equal(first, second)
+    assert [file.suffix for file in entries(tmp_path)] == [".safetensors"] * 8
+
+
+def test_a_frozen_encoder_is_accepted_in_either_mode():
+    for backbone in (VIT, SAMUS, dict(SAMUS, temporal=dict(type="TRA"))):
+        model = build(backbone)
+        refuse_unless_frozen(model)
+        assert model.training
+        refuse_unless_frozen(model.eval())
+        assert not any(part.training for part in model.modules())
+
+
+def test_a_trainable_encoder_is_refused():
+    message = r"^backbone.neck.0.weight trains, and so do 5 more parameters .*model.frozen"
+    with pytest.raises(ConfigError, match=message):
+        refuse_unless_frozen(build(VIT, trainable=("backbone.neck.*",)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.Dropout(0.1), "Dropout"),
+        (nn.BatchNorm2d(CHANNELS, affine=False), "BatchNorm2d"),
+    ],
+)
+def test_a_layer_that_acts_otherwise_in_training_is_refused(layer, name):
+    model = build(VIT)
+    model.backbone.neck.append(layer)
+    message = rf"backbone.neck.4 \({name}\) acts otherwise in training"
+    with pytest.raises(ConfigError, match=message):
+        refuse_unless_frozen(model)
+
+
+def test_dropout_of_nothing_is_none():
+    model = build(VIT)
+    model.backbone.neck.append(nn.Dropout(0.0))
+    refuse_unless_frozen(model)
+
+
+def test_a_network_without_an_encoder_apart_is_refused():
+    with pytest.raises(ConfigError, match="found Linear: it has no encoder apart"):
+        refuse_unless_frozen(nn.Linear(1, 1))
