@@ -37,7 +37,6 @@ from echozoo.benchmark.results import Result
 from echozoo.benchmark.setting import Setting, Shape, Variant
 from echozoo.engine import failures, launch
 from echozoo.engine.config_file import load_config
-from echozoo.engine.config_options import check_options
 from echozoo.engine.scales import apply_scale
 from echozoo.errors import ConfigError, one_line_errors
 
@@ -112,8 +111,7 @@ def read_config(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config)
     apply_scale(cfg, args.scale)
     launch.set_data(cfg, args.data_root, args.dataset)
-    check_options(cfg._cfg_dict, args.cfg_options, "--cfg-options")
-    cfg.merge_from_dict(args.cfg_options)
+    launch.set_options(cfg, args.cfg_options)
     return cfg
 
 
@@ -126,6 +124,10 @@ def check_numbers(args: argparse.Namespace) -> None:
     for option, value, smallest in least:
         if value is not None and value < smallest:
             raise ConfigError(f"{option} {value}: wanted {smallest} or more")
+    try:
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {args.device}: {str(error).splitlines()[0]}") from error
     if args.int8 and "train" in args.parts:
         raise ConfigError("--int8 is for inference: measure train without it")
     if "data" in args.parts and not args.data_root:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -101,7 +102,7 @@ def _rows(what: str, timings: Mapping[str, Timing], clips: int) -> list[dict[str
 
 def _build(cfg: Config, cache_dir: Path, steps: int | None) -> Dataset:
     """The training data with the first steps of its pipeline, or all."""
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     launch.set_data(cfg, None, {"cache_dir": str(cache_dir)})
     dataset = (cfg.get("train_dataloader") or {}).get("dataset")
     if not dataset:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import (
     FlopCounterMode,
+    bmm_flop,
     sdpa_backward_flop_count,
     sdpa_flop_count,
 )
@@ -28,7 +29,7 @@ def count_flops(run: Callable[[], object]) -> int:
     Args:
         run: What to count in one call.
     """
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_FORMULAS) as counter:
         run()
     return counter.get_total_flops()
 
@@ -59,8 +60,13 @@ def _backward(gradient: Any, query: Any, key: Any, value: Any, *args: Any, **kwa
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-# torch knows the fused attention of GPUs only.
-_CPU_ATTENTION = {
+def _added_products(total: Any, left: Any, right: Any, *args: Any, **kwargs: Any) -> int:
+    return bmm_flop(left, right)
+
+
+# torch has formulas for the fused attention of GPUs, and for baddbmm that makes a new tensor.
+_FORMULAS = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _backward,
+    torch.ops.aten.baddbmm_: _added_products,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -129,30 +130,38 @@ def monai_means(samples: Sequence[dict[str, Any]]) -> Means:
         raise EchoZooError("metrics: no MONAI to compare with: pip install monai") from error
     values: dict[str, list[Tensor]] = {measure: [] for measure in MEASURES}
     for sample in samples:
-        spacing = list(sample["spacing"])
         for masks, labels in zip(sample["pred_masks"], sample["native_labels"], strict=True):
             reference = labels == np.arange(1, len(masks) + 1)[:, None, None]  # K, H, W
-            pair = _batch_of_one(masks), _batch_of_one(reference)
-            small = _batch_of_one(_small(masks)), _batch_of_one(_small(reference))
-            whole = dict(include_background=True)
-            in_mm = dict(spacing=spacing, **whole)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of empty masks, which are left out
-                row = (
-                    metrics.compute_dice(*pair, **whole),
-                    metrics.compute_iou(*pair, **whole),
-                    metrics.compute_hausdorff_distance(*pair, **in_mm),
-                    metrics.compute_hausdorff_distance(*pair, percentile=95, **in_mm),
-                    metrics.compute_average_surface_distance(*pair, symmetric=True, **in_mm),
-                    metrics.compute_hausdorff_distance(*small, **whole),
-                )
-            empty = ~(pair[0].any((-1, -2)) & pair[1].any((-1, -2)))  # 1, K
-            for measure, value in zip(MEASURES, row, strict=True):
-                value = value.double().masked_fill(empty | ~value.isfinite(), float("nan"))
-                values[measure].append(value[0])
+                row = _monai_row(metrics, masks, reference, sample["spacing"])
+            for measure, value in row.items():
+                values[measure].append(value)
     means = {measure: torch.stack(rows).nanmean(0) for measure, rows in values.items()}  # K
     names = samples[0]["structures"]
     return {f"{s}/{m}": means[m][k].item() for k, s in enumerate(names) for m in MEASURES}
+
+
+def _monai_row(
+    metrics: ModuleType, masks: np.ndarray, reference: np.ndarray, spacing: tuple[float, float]
+) -> dict[str, Tensor]:
+    """The measures (K,) of one image's masks (K, H, W); NaN where a mask is empty."""
+    pair = [_batch_of_one(masks), _batch_of_one(reference)]
+    numbers = [one.float() for one in pair]
+    small = [_batch_of_one(_small(masks)), _batch_of_one(_small(reference))]
+    whole = dict(include_background=True)
+    in_mm = dict(spacing=list(spacing), **whole)
+    row = (
+        metrics.compute_dice(*numbers, **whole),
+        metrics.compute_iou(*numbers, **whole),
+        metrics.compute_hausdorff_distance(*pair, **in_mm),
+        metrics.compute_hausdorff_distance(*pair, percentile=95, **in_mm),
+        metrics.compute_average_surface_distance(*pair, symmetric=True, **in_mm),
+        metrics.compute_hausdorff_distance(*small, **whole),
+    )
+    empty = ~(pair[0].any((-1, -2)) & pair[1].any((-1, -2)))  # 1, K
+    clean = [one.double().masked_fill(empty | ~one.isfinite(), float("nan"))[0] for one in row]
+    return dict(zip(MEASURES, clean, strict=True))
 
 
 def _batch_of_one(masks: np.ndarray) -> Tensor:

@@ -67,8 +67,8 @@ def notes_of(setting: Setting, repeats: int, warmup: int, memory: bool, first: s
         "GFLOP: matrix products, convolutions, attention, counted on plain networks; share of "
         "peak: of the fastest product of large matrices of that type, here and now"
     )
-    compared = "the losses of the first steps" if setting.part == "train" else "outputs"
-    notes.append(f"difference: the largest of {compared}, over the largest value")
+    compared = "losses of the first steps" if setting.part == "train" else "outputs"
+    notes.append(f"difference: the largest between the {compared}, over the largest value")
     if setting.part == "train":
         kind = setting.cfg.optim_wrapper.optimizer.type
         adam = "; of the published code: Adam" if setting.against else ""

@@ -149,7 +149,9 @@ def _standard(setting: Setting, sides: Mapping[str, Side], first: str, result: R
 
 def _outputs(setting: Setting, side: Side) -> Tensor:
     steps = STEPS if setting.part == "train" else 1
-    return torch.stack([side.run().float().cpu() for _ in range(steps)])
+    # Convolutions of a GPU round float32 to ten bits unless told otherwise.
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return torch.stack([side.run().float().cpu() for _ in range(steps)])
 
 
 def _times(timing: Timing, first: Timing, shape: Shape) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def find_reference(setting: Setting) -> Reference | None:
             SEGMENT_ANYTHING, _build_sam_encoder, _encode_sam, "image_encoder.", ("backbone",)
         )
     folder = Path(setting.against).expanduser()
+    _package_of(folder)
     forward = _encode_samus if setting.encoder_only else _decode_samus
     return Reference(f"published ({folder.name})", partial(_build_samus, folder), forward)
 
@@ -151,7 +152,7 @@ def _build_sam_encoder(model: nn.Module) -> nn.Module:
 
 
 def _encode_sam(network: nn.Module, batch: Batch) -> Tensor:
-    return network(batch.images)
+    return network(batch.images.expand(-1, 3, -1, -1))
 
 
 def _build_samus(folder: Path, model: nn.Module) -> nn.Module:
@@ -194,12 +195,7 @@ def load_published_code(folder: Path) -> types.ModuleType:
     Raises:
         ConfigError: The folder is no checkout of it, or its code wants a package that is absent.
     """
-    package = folder / _PACKAGE
-    if not (package / "build_sam_us.py").is_file():
-        raise ConfigError(
-            f"--against {folder}: no {_PACKAGE}/build_sam_us.py in it; give a checkout of "
-            f"https://github.com/xianlin7/SAMUS, or {SEGMENT_ANYTHING}"
-        )
+    package = _package_of(folder)
     _forget(_NAME)
     spec = importlib.util.spec_from_file_location(
         _NAME, package / "__init__.py", submodule_search_locations=[str(package)]
@@ -217,6 +213,16 @@ def load_published_code(folder: Path) -> types.ModuleType:
     finally:
         for name in stand_ins:
             del sys.modules[name]
+
+
+def _package_of(folder: Path) -> Path:
+    package = folder / _PACKAGE
+    if not (package / "build_sam_us.py").is_file():
+        raise ConfigError(
+            f"--against {folder}: no {_PACKAGE}/build_sam_us.py in it; give a checkout of "
+            f"https://github.com/xianlin7/SAMUS, or {SEGMENT_ANYTHING}"
+        )
+    return package
 
 
 def _stand_ins() -> Mapping[str, types.ModuleType]:

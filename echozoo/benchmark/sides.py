@@ -15,6 +15,7 @@ from echozoo.benchmark.memory import Memory, measure_memory
 from echozoo.benchmark.reference import Reference, find_reference
 from echozoo.benchmark.setting import Setting, Shape, Variant, build_model, outline
 from echozoo.models import load_published
+from echozoo.models.published_keys import group_of
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _load(model: nn.Module, weights: dict[str, Tensor], other: Reference) -> tup
     left = load_published(model, named, other.parts).left
     if other.parts:  # an encoder: what follows it is not run, except a neck
         left = tuple(key for key in left if key.startswith((*other.parts, "neck.")))
-    return tuple(dict.fromkeys(".".join(key.split(".")[:2]) for key in left))
+    return tuple(dict.fromkeys(map(group_of, left)))
 
 
 def _make_run(setting: Setting, variant: Variant | None, shape: Shape) -> Callable[[], Tensor]:

@@ -118,13 +118,26 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.amp:
         use_mixed_precision(cfg, args.amp)
     set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), args.dataset)
-    check_options(cfg._cfg_dict, args.cfg_options, "--cfg-options")
-    try:
-        cfg.merge_from_dict(args.cfg_options)
-    except (TypeError, KeyError, IndexError) as error:
-        raise ConfigError(f"--cfg-options: {' '.join(str(error).split())}") from error
+    set_options(cfg, args.cfg_options)
     _check_data_root(cfg, args.config)
     return cfg
+
+
+def set_options(cfg: Config, values: dict[str, Any]) -> None:
+    """Set keys of a config as ``--cfg-options`` does.
+
+    Args:
+        cfg: The config to change.
+        values: By dotted keys.
+
+    Raises:
+        ConfigError: A key or a value is wrong.
+    """
+    check_options(cfg._cfg_dict, values, "--cfg-options")
+    try:
+        cfg.merge_from_dict(values)
+    except (TypeError, KeyError, IndexError) as error:
+        raise ConfigError(f"--cfg-options: {' '.join(str(error).split())}") from error
 
 
 def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None:
