@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.common import LayerNorm2d, MLPBlock
+from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.layers.attention import GridAttention
+from echozoo.models.layers.norm import ChannelNorm
 from echozoo.registry import MODELS
 
 ARCHS = {
@@ -117,9 +118,9 @@ class SAMViT(nn.Module):
         self.blocks = nn.ModuleList(self.build_block(i) for i in range(sizes["depth"]))
         self.neck = nn.Sequential(
             nn.Conv2d(self.embed_dims, out_channels, 1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
         )
 
     def build_block(self, index: int) -> nn.Module:

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import window_partition, window_unpartition
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
-from echozoo.models.layers.norm import SyncBN
+from echozoo.models.layers.norm import ChannelNorm, SyncBN
 from echozoo.registry import MODELS
 
 EXPANSION = 4  # of the channels, inside a bottleneck and inside an MLP
@@ -253,9 +252,9 @@ class TinyViT(nn.Module):
             self.layers.append(Stage(blocks, step))
         self.neck = nn.Sequential(
             nn.Conv2d(embed_dims[-1], out_channels, 1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
         )
         self.apply(_initialise)
 

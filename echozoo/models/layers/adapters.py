@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch.nn.functional as F
-from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
+
+from echozoo.models.layers.derived import Derived
+from echozoo.models.layers.norm import ChannelNorm
+from echozoo.models.layers.winograd import Conv3x3
 
 
 class FeatureAdapter(nn.Module):
@@ -39,8 +42,8 @@ class ConvStage(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, pool: bool = False) -> None:
         super().__init__()
         self.pool = pool
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.norm = LayerNorm2d(out_channels)
+        self.conv = Conv3x3(in_channels, out_channels)
+        self.norm = ChannelNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H, W), or to half the height and width."""
@@ -99,7 +102,16 @@ class PositionAdapter(nn.Module):
         self.downs = nn.Sequential(
             *(ConvStage(embed_dims, embed_dims, pool=True) for _ in range(num_halvings))
         )
+        self._table = Derived()
 
     def forward(self, table: Tensor) -> Tensor:
-        """Map a table (1, S, S, C) to (1, s, s, C)."""
+        """Map a table (1, S, S, C), a parameter, to (1, s, s, C)."""
+        return self._table([table, *self.parameters()], lambda: self._shrink(table))
+
+    def train(self, mode: bool = True) -> PositionAdapter:
+        """Change the mode; the table that was kept is forgotten."""
+        self._table.forget()
+        return super().train(mode)
+
+    def _shrink(self, table: Tensor) -> Tensor:
         return self.downs(table.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

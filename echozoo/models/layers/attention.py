@@ -56,25 +56,26 @@ class GridAttention(nn.Module):
         Returns:
             (B, H, W, C).
         """
-        if not self.window_size:
-            return self.proj(self._attend(self.qkv(x)))
-        windows, padded = self._windows(x)
-        attended = self._attend(windows)
-        return self.proj(window_unpartition(attended, self.window_size, padded, x.shape[1:3]))
-
-    def _windows(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Queries, keys and values of windows (B * windows, S, S, 3 * C), and the padded size.
-
-        SAM fills the last windows with tokens of zeros, which take part in the attention. All of
-        them have the same keys and values: one token's worth of the projection.
-        """
         qkv, size = self.qkv(x), x.shape[1:3]
-        windows, padded = window_partition(qkv, self.window_size)
-        if padded != size:
-            inside, _ = window_partition(qkv.new_ones(1, *size, 1), self.window_size)
-            outside = (1 - inside).repeat(x.shape[0], 1, 1, 1)  # B * windows, S, S, 1
-            windows.addcmul_(outside, self.qkv(x.new_zeros(1, x.shape[-1])))
-        return windows, padded
+        if not self.window_size:
+            return self.proj(self._attend(qkv))
+        windows, padded = window_partition(self._fill(qkv), self.window_size)
+        attended = self._attend(windows)
+        return self.proj(window_unpartition(attended, self.window_size, padded, size))
+
+    def _fill(self, qkv: Tensor) -> Tensor:
+        """Fill the last windows of queries, keys and values (B, H, W, 3 * C).
+
+        SAM fills them with tokens of zeros, which take part in the attention. They are all the
+        same: one token's worth of the projection.
+        """
+        batch, height, width, _ = qkv.shape
+        below, right = -height % self.window_size, -width % self.window_size
+        if not below and not right:
+            return qkv
+        filling = self.qkv(qkv.new_zeros(1, 1, 1, self.qkv.in_features))
+        qkv = torch.cat([qkv, filling.expand(batch, height, right, -1)], 2)
+        return torch.cat([qkv, filling.expand(batch, below, width + right, -1)], 1)
 
     def _attend(self, qkv: Tensor) -> Tensor:
         """Attend over grids whose tokens (B, H, W, 3 * C) are queries, keys and values."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
@@ -13,6 +14,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from echozoo.errors import ConfigError
 from echozoo.registry import MODELS
+
+
+class ChannelNorm(LayerNorm2d):
+    """SAM's norm over the channels of each position, by torch's fused kernel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W); the result lies in memory as (N, H, W, C)."""
+        x = x.permute(0, 2, 3, 1)  # N, H, W, C
+        x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)  # N, C, H, W
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -80,7 +91,7 @@ class SyncBN(_BatchNorm):
 
 
 # What a norm_cfg names that is not as in mmcv: batch norm is that of all processes.
-_OWN_NORMS = {"BN": SyncBN, "SyncBN": SyncBN, "LN2d": LayerNorm2d}
+_OWN_NORMS = {"BN": SyncBN, "SyncBN": SyncBN, "LN2d": ChannelNorm}
 
 
 def build_norm(cfg: Mapping, channels: int) -> nn.Module:

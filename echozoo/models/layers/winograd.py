@@ -1,0 +1,131 @@
+"""3 x 3 convolutions by Winograd's minimal filtering, F(2 x 2, 3 x 3), as matrix products.
+
+A tile of 4 x 4 pixels gives 2 x 2 outputs with 16 multiplications in place of 36 (Lavin and Gray,
+arXiv 1509.09308). cuDNN does so by itself; torch's convolutions on a CPU do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from echozoo.models.layers.derived import Derived
+
+# With fewer channels in, the transforms cost what the products save.
+_CHANNELS = 128
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3 x 3 convolution with padding and without bias; Winograd's where that is quicker.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        self._filters = Derived()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H, W)."""
+        if not self._winograd_pays(x):
+            return super().forward(x)
+        filters = self._filters([self.weight], lambda: transform_filters(self.weight.detach()))
+        out = _Winograd.apply(x.permute(0, 2, 3, 1), self.weight, filters)  # N, H, W, C'
+        return out.permute(0, 3, 1, 2)  # N, C', H, W
+
+    def train(self, mode: bool = True) -> Conv3x3:
+        """Change the mode; what was derived from the weights is forgotten."""
+        self._filters.forget()
+        return super().train(mode)
+
+    def _winograd_pays(self, x: Tensor) -> bool:
+        """On a CPU, in single precision, for many channels; compilers and exports see a Conv2d."""
+        return (
+            x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and self.in_channels >= _CHANNELS
+            and x.shape[-2] % 2 == x.shape[-1] % 2 == 0
+        )
+
+
+class _Winograd(torch.autograd.Function):
+    """A convolution (N, H, W, C) -> (N, H, W, C') of even sides; keeps its input alone.
+
+    Called with the input, the weight (C', C, 3, 3) and what `transform_filters` makes of it.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, filters: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _convolve(x, filters)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        grad_x = grad_weight = None
+        if ctx.needs_input_grad[0]:
+            # The adjoint is the convolution with the filters turned round.
+            grad_x = _convolve(grad, transform_filters(weight.flip(2, 3).transpose(0, 1)))
+        if ctx.needs_input_grad[1]:
+            products = torch.bmm(_transform(grad, _spread).mT, _transform(_pad(x), _split))
+            products = products.unflatten(0, (4, 4))  # 4, 4, C', C
+            matrix = _filter_matrix(weight)
+            grad_weight = torch.einsum("ia,jb,ijoc->ocab", matrix, matrix, products)
+        return grad_x, grad_weight, None
+
+
+def transform_filters(weight: Tensor) -> Tensor:
+    """Transform filters (C', C, 3, 3) to (16, C', C)."""
+    matrix = _filter_matrix(weight)
+    return torch.einsum("ia,jb,ocab->ijoc", matrix, matrix, weight).flatten(0, 1)
+
+
+def _filter_matrix(weight: Tensor) -> Tensor:
+    return weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+
+
+def _convolve(x: Tensor, filters: Tensor) -> Tensor:
+    """Convolve (N, H, W, C) with filters of `transform_filters` to (N, H, W, C')."""
+    images, height, width, _ = x.shape
+    products = torch.bmm(_transform(_pad(x), _split), filters.mT)  # 16, tiles, C'
+    products = products.view(4, 4, images, height // 2, width // 2, -1)
+    rows = [torch.stack(_join(half), 3) for half in _join(products)]  # N, H / 2, W / 2, 2, C'
+    return torch.stack(rows, 2).view(images, height, width, -1)
+
+
+def _pad(x: Tensor) -> Tensor:
+    return F.pad(x, (0, 0, 1, 1, 1, 1))
+
+
+def _transform(x: Tensor, along: Callable[[Tensor, int], tuple[Tensor, ...]]) -> Tensor:
+    """Transform along height, then along width, to (16, tiles, C)."""
+    parts = [part for rows in along(x, 1) for part in along(rows, 2)]
+    return torch.stack(parts).flatten(1, 3)
+
+
+def _split(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """Of each run of 4 pixels, 2 apart: its four sums."""
+    count = x.shape[dim] - 3
+    a, b, c, d = (x.narrow(dim, i, count).unfold(dim, 1, 2).squeeze(-1) for i in range(4))
+    return a - c, b + c, c - b, b - d
+
+
+def _join(products: Tensor) -> tuple[Tensor, Tensor]:
+    """Of four products: two neighbours."""
+    a, b, c, d = products.unbind()
+    return a + b + c, b - c - d
+
+
+def _spread(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """Of each two neighbours: what the four products have of them; the adjoint of `_join`."""
+    a, b = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+    return a, a + b, a - b, -b
