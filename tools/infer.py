@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer, Inference
 from echozoo.engine import failures
 from echozoo.errors import ConfigError, one_line_errors
@@ -39,10 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     add_prompt_options(parser)
     parser.add_argument("--batch-size", type=int, default=8, help="frames of a pass (default: 8)")
-    parser.add_argument("--device", help="cpu, cuda, … (default: a GPU where there is one)")
-    parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"))
-    parser.add_argument("--int8", action="store_true", help="quantise linear layers, on the CPU")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: slow to start")
+    add_execution_options(parser)
     parser.add_argument(
         "--postprocess",
         nargs="*",

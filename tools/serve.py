@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from echozoo.apis import load_model
+from echozoo.apis.execution import add_execution_options
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.serve.launch import check_installed, serve
 from echozoo.serve.options import ServeOptions, allowed_hosts
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", nargs="?", help="weights; needed where a config is given")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
-    parser.add_argument("--device", help="cpu, cuda, … (default: a GPU where there is one)")
+    add_execution_options(parser)
     parser.add_argument("--films", type=Path, help="folder whose films the page offers")
     parser.add_argument("--max-upload-mb", type=int, default=512, help="default: %(default)s")
     parser.add_argument(
@@ -59,7 +60,9 @@ def main() -> None:
         idle_seconds=60 * args.idle_minutes,
         hosts=allowed_hosts(args.host),
     )
-    loaded = load_model(args.config, args.checkpoint, device=args.device)
+    loaded = load_model(
+        args.config, args.checkpoint, args.device, args.int8, args.amp, args.compile
+    )
     serve(loaded, options, args.host, args.port)
 
 

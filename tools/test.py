@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmengine.config import Config
+
 from echozoo import run_folder
 from echozoo.engine import failures, launch
-from echozoo.errors import one_line_errors
+from echozoo.errors import ConfigError, one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +27,11 @@ def parse_args() -> argparse.Namespace:
         "checkpoint",
         help="a checkpoint, published weights, or a run's folder (its best checkpoint, else last)",
     )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise the encoder's linear layers, on the CPU; results go to RUN/int8",
+    )
     launch.add_options(parser)
     return parser.parse_args()
 
@@ -34,14 +41,23 @@ def main() -> None:
     """Test."""
     args = parse_args()
     if args.work_dir is None and Path(args.checkpoint).is_dir():
-        args.work_dir = args.checkpoint
+        args.work_dir = str(Path(args.checkpoint, "int8")) if args.int8 else args.checkpoint
     with failures.one_line():
         cfg = launch.read_config(args)
         cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
         cfg.resume = False
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
         launch.collect_results(cfg)
+        if args.int8:
+            test_in_int8(cfg, args.amp)
         launch.build_runner(cfg).test()
+
+
+def test_in_int8(cfg: Config, amp: str | None) -> None:
+    """Let the runner quantise the model before it tests."""
+    if amp:
+        raise ConfigError("--int8 and --amp: choose one of the two")
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), dict(type="Int8Hook")]
 
 
 if __name__ == "__main__":

@@ -2,5 +2,6 @@
 
 from echozoo.apis.films import EchoFilm, open_film
 from echozoo.apis.inferencer import EchoInferencer
-from echozoo.apis.model import LoadedModel, load_model
+from echozoo.apis.loading import load_model
+from echozoo.apis.model import LoadedModel
 from echozoo.apis.session import ClickSession

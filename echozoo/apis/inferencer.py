@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import echozoo
 from echozoo.apis import predicting, writers
-from echozoo.apis.films import EchoFilm, film_name, is_film_file, open_film
+from echozoo.apis.films import EchoFilm, open_film
+from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, Measuring, biplane
-from echozoo.apis.model import LoadedModel, load_model
+from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FORM, prompts_of_film, read_prompts
+from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
+from echozoo.apis.summaries import summarise
 from echozoo.datasets.io import LabelWriter
-from echozoo.errors import ConfigError, DataError, EchoZooError
+from echozoo.errors import ConfigError, EchoZooError
 from echozoo.postprocessing import Postprocessing
-
-Source = str | Path | np.ndarray
-_REFERENCE = ("_gt", "_seg", "_label", "_labels")
-_RESULT = "summary.json"
 
 
 @dataclass
@@ -78,9 +74,9 @@ class EchoInferencer:
             names.
         device: "cpu", "cuda", …; None takes a GPU where there is one.
         batch_size: Frames of a pass.
-        int8: Quantise linear layers (CPU).
+        int8: Quantise the linear layers of the image encoder (CPU).
         amp: Mixed precision: "bf16" or "fp16".
-        compile: Compile with torch.compile.
+        compile: Compile the image encoder: a minute or more to start, then faster.
         postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
         prompts: For models that need prompts: a dict or a JSON file with clicks and boxes on one
             frame (of each film), carried through the film; a label map as previous mask; or
@@ -143,9 +139,9 @@ class EchoInferencer:
             EchoZooError: The only film there is fails, or there is none.
         """
         out = None if out is None else Path(out).expanduser()
-        jobs, skipped = _jobs(source, out)
+        jobs, skipped = find_films(source, out)
         done = Inference(skipped=skipped)
-        places = _unique_names(jobs)
+        places = unique_names(jobs)
         several = len(jobs) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
         with self._bar() as bar:
             whole = bar.add_task("films", total=len(jobs), visible=len(jobs) > 1)
@@ -178,10 +174,10 @@ class EchoInferencer:
         for start, stop in writers.chunks(film.num_frames, self.batch_size):
             measuring.add(store.read(start, stop))
         measures = measuring.result()
-        summary = self._summary(film, measures)
+        summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
         if folder is not None:
             self._write(writers.make_folder(folder), film, store, measures, mp4)
-            writers.write_json(folder / _RESULT, summary)
+            writers.write_json(folder / SUMMARY_FILE, summary)
             film.close()
         return FilmResult(film, measures, None if folder else store, summary, folder)
 
@@ -219,32 +215,6 @@ class EchoInferencer:
         writers.write_frames(folder / "frames.csv", film, measures)
         if film.num_frames > 1:
             writers.write_curves(folder / "curves.png", film, measures)
-
-    def _summary(self, film: EchoFilm, measures: Measures) -> dict:
-        phases = {"ED": measures.ed, "ES": measures.es}
-        ef = measures.ef
-        return {
-            "file": str(film.path) if film.path else film.name,
-            "model": Path(self.loaded.cfg.filename or "").name,
-            "checkpoint": str(self.loaded.checkpoint) if self.loaded.checkpoint else None,
-            "checkpoint_sha256": self._checkpoint_digest(),
-            "echozoo": echozoo.__version__,
-            "structures": measures.structures,
-            "frames": film.num_frames,
-            "size": film.size,
-            "spacing_mm": film.spacing,
-            "frame_time_ms": film.frame_time_ms,
-            "view": measures.view,
-            "ed_frame": measures.ed,
-            "es_frame": measures.es,
-            f"areas_{measures.unit}": _phase_areas(measures, phases),
-            "method": ef.method if ef else None,
-            "edv_ml": ef.edv_ml if ef else None,
-            "esv_ml": ef.esv_ml if ef else None,
-            "ef_percent": ef.ef_percent if ef else None,
-            "flagged_frames": [i for i, flags in enumerate(measures.flags) if flags],
-            "notes": [*film.notes, *measures.notes],
-        }
 
     def _checkpoint_digest(self) -> str | None:
         if self._digest is None and self.loaded.checkpoint:
@@ -295,78 +265,6 @@ class EchoInferencer:
         )
 
 
-def _phase_areas(measures: Measures, phases: dict[str, int | None]) -> dict:
-    if len(measures.areas) == 1:
-        return dict(zip(measures.structures, measures.areas[0], strict=True))
-    return {
-        name: dict(zip(measures.structures, measures.areas[frame], strict=True))
-        for name, frame in phases.items()
-        if frame is not None
-    }
-
-
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, EchoZooError) else f"{type(error).__name__}: {text}"
-
-
-def _jobs(
-    source: Source | Sequence[Source], out: Path | None
-) -> tuple[list[tuple[Source, Path]], int]:
-    """Films, each with the place of its results below OUT; and how many files are none."""
-    sources = [source] if isinstance(source, (str, Path, np.ndarray)) else list(source)
-    jobs: list[tuple[Source, Path]] = []
-    skipped = 0
-    for one in sources:
-        if isinstance(one, np.ndarray):
-            jobs.append((one, Path("array")))
-            continue
-        path = Path(one).expanduser()
-        if not path.is_dir():
-            jobs.append((path, Path(film_name(path))))
-            continue
-        found, others = _films_below(path, out)
-        jobs += [(file, file.parent.relative_to(path) / film_name(file)) for file in found]
-        skipped += others
-    if not jobs:
-        what = "nothing given" if not sources else f"{sources[0]}: no films in this folder"
-        raise DataError(f"{what}; wanted NIfTI, .mhd, DICOM, AVI, MP4, PNG or JPEG")
-    return jobs, skipped
-
-
-def _films_below(folder: Path, out: Path | None) -> tuple[list[Path], int]:
-    films, others = [], 0
-    results = None if out is None else out.resolve()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        if (here.resolve() == results) or _RESULT in files:
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = here / name
-            stem = film_name(path).lower()
-            if not name.startswith(".") and is_film_file(path) and not stem.endswith(_REFERENCE):
-                films.append(path)
-            else:
-                others += 1
-    return films, others
-
-
-def _unique_names(jobs: Iterable[tuple[Source, Path]]) -> list[Path]:
-    """Places of results; films that differ in their suffix only keep it, others are numbered."""
-    jobs = list(jobs)
-    counts: dict[Path, int] = {}
-    for _, place in jobs:
-        counts[place] = counts.get(place, 0) + 1
-    taken: set[Path] = set()
-    places = []
-    for source, place in jobs:
-        if counts[place] > 1 and isinstance(source, Path):
-            place = place.with_name(source.name)
-        name, number = place, 2
-        while name in taken:
-            name, number = place.with_name(f"{place.name}_{number}"), number + 1
-        taken.add(name)
-        places.append(name)
-    return places

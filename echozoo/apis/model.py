@@ -1,33 +1,20 @@
-"""A trained model ready for use: built from its config, its weights checked, on its device."""
+"""A trained model ready for use: native frames and prompts in, logits and masks out."""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from echozoo import run_folder
-from echozoo.datasets.anatomy import STRUCTURES, choose_structures
-from echozoo.engine import failures, launch
-from echozoo.engine.config_file import load_config
-from echozoo.errors import CheckpointError, ConfigError
-from echozoo.models.checkpoints import initialise, load_published
 from echozoo.models.segmentors.predictions import to_native
-from echozoo.registry import MODELS, TRANSFORMS
 from echozoo.structures import EchoDataSample
 
-# Steps of a test pipeline that belong to a data set with masks.
-_NOT_FOR_FILMS = ("LoadClip", "PackClip", "PointPrompts", "BoxPrompts", "MaskPrompts")
-PROMPT_KINDS = ("points", "boxes", "masks")
 _MASK_LOGIT = 10.0
 
 
@@ -64,6 +51,8 @@ class LoadedModel:
         prompts: Kinds of prompts it was trained with, of "points", "boxes", "masks".
         accepts: Kinds of prompts it understands: those, and all of SAM's where its weights
             started from SAM's, whose prompt encoder knows them.
+        amp: The type of mixed precision, None without.
+        precision: "float32", "bf16", "fp16" or "int8".
     """
 
     cfg: Config
@@ -77,6 +66,7 @@ class LoadedModel:
     prompts: tuple[str, ...]
     accepts: tuple[str, ...]
     amp: torch.dtype | None = None
+    precision: str = "float32"
     _transforms: tuple = ()
 
     @property
@@ -231,150 +221,3 @@ class LoadedModel:
         whole[..., : meta.valid_size[0], : meta.valid_size[1]] = cover
         size = [4 * side for side in features.shape[-2:]]
         return _MASK_LOGIT * (2 * nn.functional.adaptive_avg_pool2d(whole, size) - 1)
-
-
-def load_model(
-    config: str | Path,
-    checkpoint: str | Path | None = None,
-    device: str | torch.device | None = None,
-    int8: bool = False,
-    amp: str | bool | None = None,
-    compile: bool = False,
-) -> LoadedModel:
-    """Build a model and load its weights.
-
-    Args:
-        config: A config, or a run's work folder, which holds one.
-        checkpoint: Weights, or a run's work folder (its best checkpoint, else the last). None
-            takes those of the work folder; for a config, the ``pretrained`` weights that it
-            names, where they are the whole of the model's.
-        device: "cpu", "cuda", …; None takes a GPU where there is one.
-        int8: Quantise the linear layers dynamically; on the CPU only.
-        amp: Run in mixed precision: "bf16" (which True means too) or "fp16" (GPU only).
-        compile: Compile the image encoder with torch.compile: slow to start, then faster.
-
-    Raises:
-        ConfigError: The config or an option is wrong.
-        CheckpointError: There are no weights, or they do not fit the model.
-    """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = _amp_dtype(amp, device)
-    with failures.one_line():
-        path, checkpoint = _resolve(Path(config).expanduser(), checkpoint)
-        cfg = load_config(path)
-        pretrained = (cfg.get("model") or {}).get("pretrained")
-        launch.forget_pretrained(cfg)
-        init_default_scope(cfg.get("default_scope", "echozoo"))
-        model = MODELS.build(cfg.model)
-        if not hasattr(model, "data_preprocessor"):
-            raise ConfigError(f"{path}: {type(model).__name__} is no segmentor of echozoo")
-        _load_weights(model, path, checkpoint, pretrained)
-        loaded = _describe(cfg, model.eval(), checkpoint, pretrained)
-    loaded.amp = dtype
-    _place(loaded, device, int8, compile)
-    return loaded
-
-
-def _resolve(config: Path, checkpoint: str | Path | None) -> tuple[Path, Path | None]:
-    if config.is_dir():
-        configs = sorted(config.glob("*.py"), key=lambda p: p.stat().st_mtime)
-        if not configs:
-            raise ConfigError(
-                f"{config}: no config in this folder; give a config or a run's folder"
-            )
-        checkpoint = checkpoint or config
-        config = configs[-1]
-    if checkpoint is None:
-        return config, None
-    return config, Path(run_folder.checkpoint_file(checkpoint, best=True))
-
-
-def _load_weights(model: nn.Module, config: Path, checkpoint: Path | None, pretrained: Any) -> None:
-    if checkpoint is None:
-        if not pretrained:
-            raise CheckpointError(f"{config}: no weights: give a checkpoint or a run's work folder")
-        report = initialise(model, pretrained)
-    else:
-        report = load_published(model, checkpoint)
-    if report.left:
-        parts = sorted({".".join(key.split(".")[:2]) for key in report.left})
-        raise CheckpointError(
-            f"{report.source}: has no weights for {len(report.left)} tensors of"
-            f" {type(model).__name__} ({', '.join(parts[:4])}): give a checkpoint of {config.name}"
-        )
-
-
-def _describe(
-    cfg: Config, model: nn.Module, checkpoint: Path | None, pretrained: Any
-) -> LoadedModel:
-    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
-    steps = [
-        dict(step) for step in dataset.get("pipeline") or [] if step["type"] not in _NOT_FOR_FILMS
-    ]
-    resize = next((step for step in steps if step["type"] == "ResizeClip"), None)
-    size = (resize or {}).get("size") or dataset.get("image_size")
-    if resize is None or not size:
-        raise ConfigError(
-            f"{cfg.filename}: no ResizeClip with a size in test_dataloader.dataset, which says"
-            " how big the network's input is"
-        )
-    named = dataset.get("structures") or STRUCTURES
-    named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
-    temporal = (cfg.model.get("backbone") or {}).get("temporal")
-    head = getattr(model, "prompt_head", None)
-    prompts = tuple(getattr(head, "prompts", ()))
-    return LoadedModel(
-        cfg=cfg,
-        model=model,
-        checkpoint=checkpoint,
-        structures=tuple(part.short for part in choose_structures(named)),
-        input_size=(int(size[0]), int(size[1])),
-        keep_aspect=bool(resize.get("keep_aspect", False)),
-        clip_length=int(dataset.get("clip_length") or 8) if temporal else 1,
-        promptable=bool(prompts),
-        prompts=prompts,
-        accepts=PROMPT_KINDS if prompts and pretrained else prompts,
-        _transforms=tuple(TRANSFORMS.build(step) for step in steps),
-    )
-
-
-def _amp_dtype(amp: str | bool | None, device: torch.device) -> torch.dtype | None:
-    if not amp:
-        return None
-    if amp == "fp16" and device.type == "cpu":
-        raise ConfigError("amp=fp16 needs a GPU; bf16 runs on the CPU")
-    dtypes = {True: torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if amp not in dtypes:
-        raise ConfigError(f"amp={amp!r}: wanted bf16 or fp16")
-    return dtypes[amp]
-
-
-def _place(loaded: LoadedModel, device: torch.device, int8: bool, compile: bool) -> None:
-    if int8 and device.type != "cpu":
-        raise ConfigError(f"int8 on {device}: dynamic quantisation runs on the CPU; device=cpu")
-    if int8 and compile:
-        raise ConfigError("int8 and compile: choose one of the two")
-    try:
-        loaded.model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
-    if int8:
-        _quantise(loaded.model)
-    if compile and loaded.promptable:
-        loaded.model.backbone.compile()
-    elif compile:
-        loaded.model.compile()
-
-
-def _quantise(model: nn.Module) -> None:
-    """Replace linear layers by dynamically quantised ones, in place.
-
-    Only whole calls can be replaced: a layer whose weight its parent reads stays as it is.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces its successor with every call
-        try:
-            from torch.ao.quantization import quantize_dynamic
-        except ImportError as error:
-            raise ConfigError("int8: this version of torch has no dynamic quantisation") from error
-        quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8, inplace=True)

@@ -20,6 +20,7 @@ from echozoo.apis.prompts import (
     prompts_from_masks,
     same_structure,
 )
+from echozoo.apis.writers import chunks
 from echozoo.datasets.films import tiling_windows
 from echozoo.errors import ConfigError
 
@@ -48,9 +49,13 @@ class ClickSession:
                 f"{type(loaded.model).__name__} needs no prompts: run it on the film as it is"
             )
         self.loaded, self.film = loaded, film
-        step = loaded.clip_length if loaded.clip_length > 1 else min(ahead, film.num_frames)
-        self._step = step
-        self._windows = tiling_windows(film.num_frames, step, 1)
+        temporal, length = loaded.clip_length > 1, film.num_frames
+        self._step = step = loaded.clip_length if temporal else ahead
+        self._windows = (
+            tiling_windows(length, step, 1)
+            if temporal
+            else [range(*ends) for ends in chunks(length, step)]
+        )
         self._cache: OrderedDict[int, Embedding] = OrderedDict()
         self._cache_frames = max(cache_frames, step)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from echozoo.apis.films import open_film
 from echozoo.apis.inferencer import EchoInferencer
-from echozoo.apis.model import load_model
+from echozoo.apis.loading import load_model
 from echozoo.apis.predicting import label_without_prompts
 from echozoo.apis.writers import write_json
 from echozoo.errors import ConfigError, DataError

@@ -8,7 +8,8 @@ import torch
 from film_files import moving_disc
 
 from echozoo.apis.films import open_film
-from echozoo.apis.model import LoadedModel, load_model
+from echozoo.apis.loading import load_model
+from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompts import prompted_piece, prompts_from_masks, same_structure
 from echozoo.apis.session import ClickSession
 from echozoo.errors import ConfigError

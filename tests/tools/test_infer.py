@@ -31,6 +31,18 @@ def run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def samus_run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SAMUS with TRA, which takes clicks, in clips of two frames."""
+    folder = tmp_path_factory.mktemp("samus")
+    text = "test_dataloader = dict(dataset=dict(clip_length=2))"
+    (folder / "small.py").write_text(f'_base_ = "{tiny_configs}/samus_tra.py"\n{text}\n')
+    cfg = load_config(folder / "small.py")
+    init_default_scope("echozoo")
+    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, folder / "best_a_epoch_1.pth")
+    return folder
+
+
 @pytest.fixture
 def infer(monkeypatch: pytest.MonkeyPatch):
     spec = importlib.util.spec_from_file_location("infer", ROOT / "tools" / "infer.py")
@@ -75,6 +87,19 @@ def test_a_config_and_a_checkpoint(infer, run: Path, tmp_path: Path, phantom: Pa
         assert infer(run / "tiny.py", checkpoint, film, "-o", tmp_path, "--device", "cpu") == 0
 
 
+@pytest.mark.parametrize("options", [["--int8"], ["--amp"]], ids=["int8", "amp"])
+def test_other_precisions(
+    infer, samus_run: Path, tmp_path: Path, phantom: Path, options: list[str]
+) -> None:
+    film = next(phantom.rglob("*_half_sequence.nii.gz"))
+    clicks = tmp_path / "clicks.json"
+    clicks.write_text(json.dumps({"frame": 0, "lv": {"point": [30, 30]}}))
+    options = [*options, "--prompts", clicks, "-o", tmp_path / "out", "--device", "cpu"]
+    assert infer(samus_run, film, *options) == 0
+    summary = json.loads(next((tmp_path / "out").rglob("summary.json")).read_text())
+    assert summary["precision"] == {"--int8": "int8", "--amp": "bf16"}[options[0]]
+
+
 def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     out = ["-o", tmp_path / "out", "--device", "cpu"]
     assert "no weights: give a checkpoint" in infer(run / "tiny.py", tmp_path, *out)
@@ -82,6 +107,9 @@ def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     assert "no films in this folder" in infer(run, tmp_path, *out)
     assert "no such file" in infer(run, tmp_path / "absent.nii", *out)
     assert "needs no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)
+    assert "UNet has no linear layers" in infer(run, tmp_path, "--int8", *out)
+    assert "int8 and amp: choose one" in infer(run, tmp_path, "--int8", "--amp", "bf16", *out)
+    assert "int8 and compile: choose one" in infer(run, tmp_path, "--int8", "--compile", *out)
     assert "no such config" in infer("absent.py", tmp_path, *out)
     assert "wanted RUN, or CONFIG" in infer(run, tmp_path, "--coarse", 1, 2, 3, "-o", tmp_path)
     assert infer(run, tmp_path, "--postprocess", "Absent", *out).startswith("error: ")

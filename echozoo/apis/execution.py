@@ -1,0 +1,132 @@
+"""How a loaded model computes: where, in which precision, compiled or not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from echozoo.errors import ConfigError
+from echozoo.models.quantization import quantize_linear
+
+_AMP = {True: torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
+_COMPILERS = {"darwin": "clang++", "win32": "cl"}
+
+
+def add_execution_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of tools that run a trained model: device, precision, compilation."""
+    parser.add_argument("--device", help="cpu, cuda, … (default: a GPU where there is one)")
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="bf16",
+        choices=("bf16", "fp16"),
+        help="mixed precision (default: bf16)",
+    )
+    parser.add_argument(
+        "--int8", action="store_true", help="quantise the encoder's linear layers, on the CPU"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: a minute or more to start"
+    )
+
+
+def check_execution(
+    device: torch.device, int8: bool, amp: str | bool | None, compile: bool
+) -> torch.dtype | None:
+    """Refuse options that do not go together.
+
+    Args:
+        device: Where the model is to compute.
+        int8: Whether linear layers are to be quantised.
+        amp: "bf16", which True means too, or "fp16"; None or False is single precision.
+        compile: Whether the network is to be compiled.
+
+    Returns:
+        The type of mixed precision, None in single precision.
+
+    Raises:
+        ConfigError: Some are wrong, or what one of them needs is not there.
+    """
+    if amp and amp not in _AMP:
+        raise ConfigError(f"amp={amp!r}: wanted bf16 or fp16")
+    if amp == "fp16" and device.type == "cpu":
+        raise ConfigError("amp=fp16 needs a GPU; bf16 runs on the CPU")
+    if int8 and device.type != "cpu":
+        raise ConfigError(f"int8 on {device}: dynamic quantisation runs on the CPU; device=cpu")
+    if int8 and amp:
+        raise ConfigError("int8 and amp: choose one of the two")
+    if int8 and compile:
+        raise ConfigError("int8 and compile: choose one of the two")
+    if compile and device.type == "cpu":
+        compiler = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
+        if shutil.which(compiler) is None:
+            raise ConfigError(
+                f"compile: no C++ compiler {compiler!r} found, which torch.compile needs on the"
+                " CPU: install one, name it in CXX, or leave compile out"
+            )
+    return _AMP[amp] if amp else None
+
+
+def place(
+    model: nn.Module, device: torch.device, int8: bool, compile: bool, temporal: bool
+) -> None:
+    """Bring a model to its device, and quantise or compile it, in place.
+
+    Args:
+        model: A segmentor in evaluation mode.
+        device: Where it is to compute.
+        int8: Whether to quantise the linear layers of its image encoder.
+        compile: Whether to compile its image encoder; of a model without a prompt head, all that
+            leads to its logits.
+        temporal: Whether its image encoder lets the frames of a clip see each other.
+
+    Raises:
+        ConfigError: There is no such device, or nothing to quantise.
+    """
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
+    if int8:
+        quantize_linear(model)
+    if not compile:
+        return
+    if not hasattr(model, "prompt_head"):
+        decode = model.encode_decode
+        logits = Filled(lambda images: decode(images, [{"img_shape": images.shape[-2:]}]))
+        model.encode_decode = lambda images, metas: logits(images)
+    elif temporal:  # its clips have one length
+        model.backbone.forward = torch.compile(model.backbone.forward, dynamic=False)
+    else:
+        encode = Filled(model.backbone.forward)
+        model.backbone.forward = lambda images, num_frames=1: encode(images)
+
+
+class Filled:
+    """A function of images, compiled for one image and for the largest batch so far.
+
+    Code for a known size is the quickest, but each size takes a minute or more to compile. So
+    smaller batches, such as the last of a film, are filled up with copies of their last image.
+
+    Args:
+        function: Maps images (N, ...) to (N, ...), each by itself.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function = torch.compile(function, dynamic=False)
+        self._largest = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images (N, ...) to (N, ...)."""
+        count = len(images)
+        self._largest = max(self._largest, count)
+        missing = self._largest - count if count > 1 else 0
+        if missing:
+            images = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
+        return self._function(images)[:count]

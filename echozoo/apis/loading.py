@@ -1,0 +1,132 @@
+"""From a config and weights to a `LoadedModel`: built, its weights checked, on its device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from echozoo import run_folder
+from echozoo.apis.execution import check_execution, place
+from echozoo.apis.model import LoadedModel
+from echozoo.datasets.anatomy import STRUCTURES, choose_structures
+from echozoo.engine import failures, launch
+from echozoo.engine.config_file import load_config
+from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models.checkpoints import initialise, load_published
+from echozoo.registry import MODELS, TRANSFORMS
+
+# Steps of a test pipeline that belong to a data set with masks.
+_NOT_FOR_FILMS = ("LoadClip", "PackClip", "PointPrompts", "BoxPrompts", "MaskPrompts")
+PROMPT_KINDS = ("points", "boxes", "masks")
+
+
+def load_model(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    int8: bool = False,
+    amp: str | bool | None = None,
+    compile: bool = False,
+) -> LoadedModel:
+    """Build a model and load its weights.
+
+    Args:
+        config: A config, or a run's work folder, which holds one.
+        checkpoint: Weights, or a run's work folder (its best checkpoint, else the last). None
+            takes those of the work folder; for a config, the ``pretrained`` weights that it
+            names, where they are the whole of the model's.
+        device: "cpu", "cuda", …; None takes a GPU where there is one.
+        int8: Quantise the linear layers of the image encoder dynamically; on the CPU only.
+        amp: Run in mixed precision: "bf16" (which True means too) or "fp16" (GPU only).
+        compile: Compile the image encoder with torch.compile: a minute or more to start, then
+            faster. On the CPU it needs a C++ compiler.
+
+    Raises:
+        ConfigError: The config or an option is wrong.
+        CheckpointError: There are no weights, or they do not fit the model.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = check_execution(device, int8, amp, compile)
+    with failures.one_line():
+        path, checkpoint = _resolve(Path(config).expanduser(), checkpoint)
+        cfg = load_config(path)
+        pretrained = (cfg.get("model") or {}).get("pretrained")
+        launch.forget_pretrained(cfg)
+        init_default_scope(cfg.get("default_scope", "echozoo"))
+        model = MODELS.build(cfg.model)
+        if not hasattr(model, "data_preprocessor"):
+            raise ConfigError(f"{path}: {type(model).__name__} is no segmentor of echozoo")
+        _load_weights(model, path, checkpoint, pretrained)
+        loaded = _describe(cfg, model.eval(), checkpoint, pretrained)
+    loaded.amp = dtype
+    loaded.precision = "int8" if int8 else "bf16" if amp is True else amp or "float32"
+    place(loaded.model, device, int8, compile, temporal=loaded.clip_length > 1)
+    return loaded
+
+
+def _resolve(config: Path, checkpoint: str | Path | None) -> tuple[Path, Path | None]:
+    if config.is_dir():
+        configs = sorted(config.glob("*.py"), key=lambda p: p.stat().st_mtime)
+        if not configs:
+            raise ConfigError(
+                f"{config}: no config in this folder; give a config or a run's folder"
+            )
+        checkpoint = checkpoint or config
+        config = configs[-1]
+    if checkpoint is None:
+        return config, None
+    return config, Path(run_folder.checkpoint_file(checkpoint, best=True))
+
+
+def _load_weights(model: nn.Module, config: Path, checkpoint: Path | None, pretrained: Any) -> None:
+    if checkpoint is None:
+        if not pretrained:
+            raise CheckpointError(f"{config}: no weights: give a checkpoint or a run's work folder")
+        report = initialise(model, pretrained)
+    else:
+        report = load_published(model, checkpoint)
+    if report.left:
+        parts = sorted({".".join(key.split(".")[:2]) for key in report.left})
+        raise CheckpointError(
+            f"{report.source}: has no weights for {len(report.left)} tensors of"
+            f" {type(model).__name__} ({', '.join(parts[:4])}): give a checkpoint of {config.name}"
+        )
+
+
+def _describe(
+    cfg: Config, model: nn.Module, checkpoint: Path | None, pretrained: Any
+) -> LoadedModel:
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset") or {}
+    steps = [
+        dict(step) for step in dataset.get("pipeline") or [] if step["type"] not in _NOT_FOR_FILMS
+    ]
+    resize = next((step for step in steps if step["type"] == "ResizeClip"), None)
+    size = (resize or {}).get("size") or dataset.get("image_size")
+    if resize is None or not size:
+        raise ConfigError(
+            f"{cfg.filename}: no ResizeClip with a size in test_dataloader.dataset, which says"
+            " how big the network's input is"
+        )
+    named = dataset.get("structures") or STRUCTURES
+    named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
+    temporal = (cfg.model.get("backbone") or {}).get("temporal")
+    head = getattr(model, "prompt_head", None)
+    prompts = tuple(getattr(head, "prompts", ()))
+    return LoadedModel(
+        cfg=cfg,
+        model=model,
+        checkpoint=checkpoint,
+        structures=tuple(part.short for part in choose_structures(named)),
+        input_size=(int(size[0]), int(size[1])),
+        keep_aspect=bool(resize.get("keep_aspect", False)),
+        clip_length=int(dataset.get("clip_length") or 8) if temporal else 1,
+        promptable=bool(prompts),
+        prompts=prompts,
+        accepts=PROMPT_KINDS if prompts and pretrained else prompts,
+        _transforms=tuple(TRANSFORMS.build(step) for step in steps),
+    )
