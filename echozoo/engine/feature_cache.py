@@ -144,24 +144,30 @@ class FeatureCache:
         """The embedding of a clip, on the CPU; None where it is absent or damaged."""
         try:
             with safe_open(file, "pt") as entry:
-                features, checksum = entry.get_tensor("features"), entry.metadata()["crc32"]
+                features, about = entry.get_tensor("features"), entry.metadata()
+            checksum, order = about["crc32"], about["order"]
         except (OSError, SafetensorError, KeyError, TypeError):
             return None
         if file not in self._checked:
             if _checksum(features) != checksum:
                 return None
             self._checked.add(file)
-        return features
+        return features.permute(0, 3, 1, 2) if order == "NHWC" else features
 
     def _write(self, file: Path, features: Tensor) -> None:
-        features = features.cpu().clone()  # a file of this clip alone, not of its batch
+        # In the order that it has in memory, which rounding in the layers that follow depends on.
+        order = "NCHW"
+        if features.is_contiguous(memory_format=torch.channels_last):
+            order, features = "NHWC", features.permute(0, 2, 3, 1)
+        features = features.cpu().clone(memory_format=torch.contiguous_format)
+        about = {"crc32": _checksum(features), "order": order}
         unfinished = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             if not self._has_room(features.nbytes):
                 return
             try:
-                save_file({"features": features}, unfinished, {"crc32": _checksum(features)})
+                save_file({"features": features}, unfinished, about)
                 unfinished.chmod(0o644)  # safetensors leaves it to its owner alone
                 os.replace(unfinished, file)
             finally:

@@ -113,6 +113,18 @@ def test_another_run_reads_them_too(model, tmp_path):
     assert calls == []
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_keeps_the_order_in_memory(model, tmp_path, order):
+    def encode(images: Tensor, num_frames: int) -> Tensor:
+        return model._encode(images, num_frames).contiguous(memory_format=order)
+
+    cache, images = attach(model, tmp_path), torch.rand(3, 1, SIZE, SIZE)
+    first, again = (cache(encode, images, 1) for _ in range(2))
+    assert cache.num_read == 3
+    assert torch.equal(first, again)
+    assert first.stride() == again.stride() == encode(images, 1).stride()
+
+
 def test_encodes_what_is_missing_in_one_call(model, tmp_path):
     images, calls = torch.rand(5, 1, SIZE, SIZE), encoded(model)
     attach(model, tmp_path)
