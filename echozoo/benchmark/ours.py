@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 import torch
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
+from echozoo.apis.execution import check_execution, place
 from echozoo.benchmark.inputs import Batch
 from echozoo.benchmark.setting import Setting, Variant
-from echozoo.errors import ConfigError
 
 
-def apply_variant(model: nn.Module, variant: Variant, device: str) -> nn.Module:
-    """Compile or quantise a model, as the inference tools do.
+def place_variant(model: nn.Module, variant: Variant, setting: Setting) -> None:
+    """Bring a model to its device, and compile or quantise it, as the inference tools do.
 
     Args:
         model: The model, changed in place.
         variant: What is to be done.
-        device: Where the model computes.
+        setting: Says where the model computes.
 
     Raises:
-        ConfigError: int8 on a GPU.
+        ConfigError: What cannot be there, such as int8 on a GPU.
     """
-    if variant.int8:
-        if torch.device(device).type != "cpu":
-            raise ConfigError(f"--int8 runs on the CPU; found --device {device}")
-        quantize_linear = importlib.import_module("echozoo.models.quantization").quantize_linear
-        model = quantize_linear(model)
+    device = torch.device(setting.device)
+    check_execution(device, variant.int8, variant.bf16, variant.compiled)
     if variant.compiled:
-        # Earlier shapes would make this one's sizes symbolic, and slower.
+        # After eight shapes and models in one process torch would no longer compile.
         torch.compiler.reset()
-        (model.backbone if hasattr(model, "prompt_head") else model).compile()
-    return model
+    temporal = bool((setting.cfg.model.get("backbone") or {}).get("temporal"))
+    place(model, device, variant.int8, variant.compiled, temporal)
 
 
 def forward_run(

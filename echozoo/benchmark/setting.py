@@ -23,7 +23,7 @@ class Variant:
     Attributes:
         bf16: In autocast to bfloat16.
         compiled: With the image encoder (or the whole of a model without prompts) compiled.
-        int8: With dynamically quantised linear layers, on the CPU.
+        int8: With the image encoder's linear layers quantised, on the CPU.
     """
 
     bf16: bool = False

@@ -50,8 +50,7 @@ def make_side(setting: Setting, variant: Variant | None, shape: Shape, share: bo
         return _their_side(setting, other, shape, weights)
     model = build_model(setting)
     own_parts = _load(model, weights, other) if weights else ()
-    model = model.to(setting.device).train(setting.part == "train")
-    model = ours.apply_variant(model, variant, setting.device)
+    ours.place_variant(model.train(setting.part == "train"), variant, setting)
     batch = make_batch(setting, model, shape)
     kind = ours.training_run if setting.part == "train" else ours.forward_run
     return Side(model, kind(model, batch, setting, variant), own_parts)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-import types
 from dataclasses import replace
 
 import pytest
@@ -129,22 +127,17 @@ def test_one_click_for_each_of_several_structures_has_no_published_counterpart(s
         compare_networks(Setting(cfg, against=str(checkout())), PLAN)
 
 
-def test_variants_without_a_reference_are_compared_with_plain_float32(small, monkeypatch):
-    done = []
-    module = types.ModuleType("echozoo.models.quantization")
-    module.quantize_linear = lambda model: done.append(model) or model
-    monkeypatch.setitem(sys.modules, "echozoo.models.quantization", module)
+def test_variants_without_a_reference_are_compared_with_plain_float32(small):
     plan = replace(PLAN, shapes=[Shape(1), Shape(2)], variants=[Variant(int8=True)])
     result = compare_networks(Setting(small()), plan)
     assert [row["side"] for row in result.rows] == [PLAIN, "echozoo int8"] * 2
-    assert len(done) == 2
-    assert result.rows[1]["difference"] == 0
+    assert 0 < result.rows[1]["difference"] < 0.2
     assert result.rows[1]["flops"] is result.rows[1]["share_of_peak"] is None
     assert any(note.startswith("echozoo int8 at its best: ") for note in result.notes)
 
 
 def test_int8_is_for_the_cpu(small):
-    with pytest.raises(ConfigError, match="--int8 runs on the CPU; found --device meta"):
+    with pytest.raises(ConfigError, match="int8 on meta: dynamic quantisation runs on the CPU"):
         make_side(Setting(small(), device="meta"), Variant(int8=True), Shape())
 
 
