@@ -55,6 +55,11 @@ def parse_args() -> argparse.Namespace:
         metavar="GB",
         help="what the folder of --cache-features may hold (default: %(default)g)",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile the backbone: a minute or more to start",
+    )
     return parser.parse_args()
 
 
@@ -86,6 +91,8 @@ def main() -> None:
                 print(f"--no-augmentation: training without {', '.join(left_out)}")
         if args.cache_features is not None:
             training_options.cache_features(cfg, args.cache_features or None, args.cache_gb)
+        if args.compile:
+            cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="CompileHook")]
         launch.build_runner(cfg).train()
 
 
