@@ -33,7 +33,8 @@ class LoadClip(BaseTransform):
                 differ in size or spacing; a mask has a label that is none.
         """
         frame_files, cache_dir = results["frame_files"], results["cache_dir"]
-        volumes = {image: cached_volume(image, cache_dir) for image, _, _ in frame_files}
+        images = dict.fromkeys(image for image, _, _ in frame_files)  # a film is one file
+        volumes = {image: cached_volume(image, cache_dir) for image in images}
         first, spacing = self._common_grid(volumes)
         results["images"] = np.stack(
             [volumes[image].array[index] for image, _, index in frame_files]
