@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import sys
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from echozoo.compilers import refuse_without_compiler
 from echozoo.errors import ConfigError
 from echozoo.models.quantization import quantize_linear
 
 _AMP = {True: torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
-_COMPILERS = {"darwin": "clang++", "win32": "cl"}
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +60,8 @@ def check_execution(
         raise ConfigError("int8 and amp: choose one of the two")
     if int8 and compile:
         raise ConfigError("int8 and compile: choose one of the two")
-    if compile and device.type == "cpu":
-        compiler = os.environ.get("CXX") or _COMPILERS.get(sys.platform, "g++")
-        if shutil.which(compiler) is None:
-            raise ConfigError(
-                f"compile: no C++ compiler {compiler!r} found, which torch.compile needs on the"
-                " CPU: install one, name it in CXX, or leave compile out"
-            )
+    if compile:
+        refuse_without_compiler(device)
     return _AMP[amp] if amp else None
 
 
