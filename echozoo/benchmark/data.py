@@ -71,7 +71,7 @@ def compare_data(cfg: Config, repeats: int = 5, warmup: int = 1, workers: int = 
             result.rows += _rows(what, timings, len(sets[CACHED]))
     where = f"{workers} worker processes" if workers else "this process"
     result.notes = [
-        f"{repeats} epochs of each by turns, after {warmup} that do not count; loaded in {where}, "
+        f"epochs of each by turns: {repeats}, after {warmup} that do not count; loaded in {where}, "
         f"batches of {batch_size}; a training step starves where its clips take longer than it",
         "whole pipeline: reading, resizing, augmentations, prompts, packing, batches",
     ]

@@ -83,7 +83,7 @@ def compare_measures(
         )
     result.notes = [
         f"{', '.join(MEASURES)} of each structure in each image at native size (hd_px at 256 x "
-        f"256); {repeats} rounds by turns, after {warmup} that do not count",
+        f"256); rounds by turns: {repeats}, after {warmup} that do not count",
         "difference: the largest of the means of a measure and a structure, relative",
     ]
     if not difference < TOLERANCE:

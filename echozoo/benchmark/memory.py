@@ -34,7 +34,7 @@ class Memory:
 
 def measure_memory(
     make: Callable[[], Callable[[], object]],
-    imports: Callable[[], object] = lambda: None,
+    imports: Callable[[], object] | None = None,
     device: str = "cpu",
 ) -> Memory:
     """Measure how much memory a run takes.
@@ -61,9 +61,10 @@ def measure_memory(
 
 
 def _measure_here(
-    make: Callable[[], Callable[[], object]], imports: Callable[[], object], device: str
+    make: Callable[[], Callable[[], object]], imports: Callable[[], object] | None, device: str
 ) -> Memory:
-    imports()
+    if imports:
+        imports()
     gauge = _GPU() if torch.device(device).type == "cuda" else _Process()
     before = gauge.now()
     run = make()

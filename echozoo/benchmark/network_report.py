@@ -53,7 +53,7 @@ def notes_of(setting: Setting, repeats: int, warmup: int, memory: bool, first: s
         first: The side that speed and memory are compared with.
     """
     notes = [
-        f"{repeats} rounds by turns, after {warmup} that do not count; speed-up and memory ratio "
+        f"rounds by turns: {repeats}, after {warmup} that do not count; speed-up and memory ratio: "
         f"against {first} at the same batch; the speed-up's range is over the rounds"
     ]
     if memory:

@@ -49,7 +49,7 @@ def forward_run(
     """
 
     def run() -> Tensor:
-        with torch.inference_mode(), variant.autocast(setting.device):
+        with torch.no_grad(), variant.autocast(setting.device):
             if setting.encoder_only:
                 return model.encode(batch.images, num_frames=batch.clips.shape[1]).float()
             return model(batch.clips, batch.samples, mode="tensor").float()

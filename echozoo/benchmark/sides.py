@@ -80,7 +80,7 @@ def _their_side(
     if setting.part == "train":
         return Side(network, reference.training_run(other, network, batch, setting))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run() -> Tensor:
         return other.forward(network, batch)
 
