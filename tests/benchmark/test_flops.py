@@ -63,3 +63,13 @@ def test_the_peak_is_that_of_the_first_size_that_takes_long(monkeypatch):
     monkeypatch.setattr(flops, "alternate", timed)
     assert matmul_peak("cpu", repeats=3) == pytest.approx(2 * 16**3 / 0.2)
     assert sizes == [8, 16, 16]
+
+
+def test_a_parameter_that_a_module_gets_without_gradients_counts_too():
+    linear, table = torch.nn.Linear(5, 7), torch.nn.Parameter(torch.zeros(3, 5))
+
+    def run() -> None:
+        with torch.inference_mode():
+            linear(table)
+
+    assert count_flops(run) == 2 * 3 * 5 * 7
