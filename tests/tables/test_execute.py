@@ -17,8 +17,10 @@ from echozoo.tables.runs import Run, Settings, plan_table, runs_of
 
 # Both tools: note the call, do what the file `behave` says, leave what the real ones leave.
 TOOL = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+# What a shell starts in the background ignores Ctrl-C, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 tool, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
 folder = Path(arguments[arguments.index("--work-dir") + 1])
 calls = Path(__file__).parent / "calls"
