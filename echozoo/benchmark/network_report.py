@@ -67,9 +67,10 @@ def notes_of(setting: Setting, repeats: int, warmup: int, memory: bool, first: s
         "GFLOP: matrix products, convolutions, attention, counted on plain networks; share of "
         "peak: of the fastest product of large matrices of that type, here and now"
     )
-    compared = "losses of the first steps" if setting.part == "train" else "outputs"
-    notes.append(f"difference: the largest between the {compared}, over the largest value")
-    if setting.part == "train":
+    if setting.part == "forward":
+        notes.append("difference: the largest between the outputs, over the largest value")
+    else:
+        notes.append("difference: relative, of the first losses and of the first gradient's norm")
         kind = setting.cfg.optim_wrapper.optimizer.type
         adam = "; of the published code: Adam" if setting.against else ""
         notes.append(f"optimiser: {kind}{adam}")

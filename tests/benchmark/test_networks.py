@@ -75,6 +75,14 @@ def test_training_steps_of_other_parameters_are_refused(small, checkout):
         compare_networks(setting, PLAN)
 
 
+def test_another_gradient_of_the_same_loss_is_a_disagreement(small, checkout):
+    half = "1 + 0.5 * (logits.detach() - logits)"
+    setting = Setting(small(), part="train", against=str(checkout(half)))
+    result = compare_networks(setting, PLAN)
+    assert rows_of(result)[PLAIN]["difference"] == pytest.approx(1, rel=1e-3)
+    assert "differs from published (SAMUS) by 1.0e+00, wanted less" in result.disagreement
+
+
 def test_a_step_trains(small):
     side = make_side(Setting(small(), part="train"), Variant(), Shape(2, 2))
     before = {name: p.clone() for name, p in side.network.named_parameters()}
