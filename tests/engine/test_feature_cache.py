@@ -428,7 +428,7 @@ def _encode_all(folder: Path, barrier) -> Tensor:
 
 
 def test_several_processes_write_at_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
         barrier = manager.Barrier(2)
         jobs = [pool.submit(_encode_all, tmp_path, barrier) for _ in range(2)]

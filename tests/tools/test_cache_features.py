@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def train(folder: Path, data: Path, run: str, *options: str, processes: int = 1) -> str:
-    """What a training of two epochs printed, or what the error said."""
+    """What a training of two epochs printed."""
     tools, config = ROOT / "tools", str(ROOT / "configs" / "autosamus.py")
     start = [sys.executable, str(tools / "train.py"), config]
     if processes > 1:
@@ -36,7 +36,8 @@ def train(folder: Path, data: Path, run: str, *options: str, processes: int = 1)
         capture_output=True,
         text=True,
     )
-    return done.stdout if done.returncode == 0 else done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_trains_to_the_same_weights_and_says_what_it_left_out(phantom, tmp_path):
@@ -54,12 +55,6 @@ def test_trains_to_the_same_weights_and_says_what_it_left_out(phantom, tmp_path)
     for name, weight in weights.items():
         torch.testing.assert_close(weight, wanted[name], rtol=0, atol=1e-4, msg=name)
 
-    again = train(
-        tmp_path, phantom, "cached", "--no-augmentation", "--cache-features", "features", "--resume"
-    )
-    assert "resuming from cached/epoch_2.pth" in again
-    assert "Features: " not in again
-
 
 def test_two_processes_share_a_folder(phantom, tmp_path):
     options = ("--no-augmentation", "--cache-features", "features", "--cache-gb", "1")
@@ -68,12 +63,3 @@ def test_two_processes_share_a_folder(phantom, tmp_path):
     one = train(tmp_path, phantom, "one", *options)
     assert "Epoch(train) [2]" in one
     assert "Features: " not in one, "two have encoded all that one reads"
-
-
-def test_refuses_images_that_change(phantom, tmp_path):
-    error = train(tmp_path, phantom, "run", "--cache-features")
-    assert error.splitlines()[-1] == (
-        "error: --cache-features: RandomGamma, RandomRotate, RandomScaleCrop, RandomContrast make "
-        "every image another one in every epoch, so that no feature would be used twice; add "
-        "--no-augmentation to train without them"
-    )
