@@ -7,6 +7,7 @@ place whole, so several processes may build the same entry at once and none read
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -71,7 +72,7 @@ def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) 
         DataError: As `read_volume`.
     """
     path, cache_dir = Path(path), Path(cache_dir)
-    entry = _entry_path(path, cache_dir)
+    entry = _entry_path(path.absolute(), cache_dir.absolute())
     stamp = _stamp(path, label)
     volume = _read_entry(entry, stamp)
     if volume is None:
@@ -98,6 +99,7 @@ def _is_writable(folder: Path) -> bool:
     return True
 
 
+@functools.cache  # resolving asks for the state of every folder on the way
 def _entry_path(path: Path, cache_dir: Path) -> Path:
     # Relative, so that a cache beside its data serves wherever both are mounted.
     place = os.path.relpath(path.resolve(), cache_dir.resolve())

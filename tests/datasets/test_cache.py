@@ -54,6 +54,18 @@ def test_decodes_once_and_maps(image, tmp_path, decodings):
     assert entry.suffix == ".cache"
 
 
+def test_a_relative_path_is_that_of_the_folder_one_is_in(tmp_path, monkeypatch):
+    clips = {"one": FRAMES, "other": 255 - FRAMES}
+    for _ in range(2):
+        for name, frames in clips.items():
+            if not (tmp_path / name).exists():
+                write_volume(tmp_path / name / "image.nii.gz", frames, SPACING)
+            monkeypatch.chdir(tmp_path / name)
+            volume = cached_volume("image.nii.gz", tmp_path / "cache")
+            np.testing.assert_array_equal(volume.array, frames)
+    assert len(entries(tmp_path / "cache")) == 2
+
+
 def test_a_changed_source_is_read_again(image, tmp_path):
     folder = tmp_path / "cache"
     old = cached_volume(image, folder)

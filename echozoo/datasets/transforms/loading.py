@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -74,7 +75,10 @@ class LoadClip(BaseTransform):
         labels = np.stack([masks[label][index] for _, label, index in frame_files])  # (T, H, W)
         for (_, label, _), frame in zip(frame_files, labels, strict=True):
             check_labels(label, frame)
-        return np.take(label_table(results["structures"]), labels, mode="clip")
+        table = np.zeros(256, np.uint8)
+        table[: len(Structure) + 1] = label_table(results["structures"])
+        # Not table[labels]: numpy makes an index of 8 bytes of every pixel first.
+        return cv2.LUT(labels.reshape(-1, labels.shape[2]), table).reshape(labels.shape)
 
 
 def check_same_size(image_file: str, image: np.ndarray, label_file: str, label: np.ndarray) -> None:

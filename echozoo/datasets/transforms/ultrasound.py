@@ -60,7 +60,9 @@ class RandomGamma(_RandomGrayLevels):
         images = results["images"]
         if images.dtype == np.uint8:
             levels = np.arange(256, dtype=np.float32) / 255
-            return (255 * levels**exponent)[images]
+            frames, height, width = images.shape
+            table = 255 * levels**exponent
+            return cv2.LUT(images.reshape(-1, width), table).reshape(frames, height, width)
         return 255 * (images / 255) ** exponent
 
 

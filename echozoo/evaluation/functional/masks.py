@@ -44,4 +44,4 @@ def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         ((np.arange(new) + 0.5) * old / new).astype(np.intp)
         for new, old in zip(size, mask.shape, strict=True)
     )
-    return mask[rows[:, None], columns]
+    return mask.take(rows, axis=0).take(columns, axis=1)

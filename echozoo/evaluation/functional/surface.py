@@ -58,10 +58,7 @@ def surface_distances(
     prediction, reference = as_mask_pair(prediction, reference)
     if not (prediction.any() and reference.any()):
         return SurfaceDistances(float("nan"), float("nan"), float("nan"))
-    box = _bounding_box(prediction | reference)
-    ours = np.argwhere(_boundary(prediction[box])) * np.asarray(spacing, dtype=float)
-    theirs = np.argwhere(_boundary(reference[box])) * np.asarray(spacing, dtype=float)
-    there, back = _nearest(ours, theirs), _nearest(theirs, ours)
+    there, back = _directed_distances(prediction, reference, spacing)
     return SurfaceDistances(
         hd=float(max(there.max(), back.max())),
         hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
@@ -101,9 +98,22 @@ def hd_px(prediction: np.ndarray, reference: np.ndarray) -> float:
         DataError: The masks are not of one size.
     """
     prediction, reference = as_mask_pair(prediction, reference)
-    return surface_distances(
-        resize_nearest(prediction, PUBLISHED_SIZE), resize_nearest(reference, PUBLISHED_SIZE)
-    ).hd
+    prediction = resize_nearest(prediction, PUBLISHED_SIZE)
+    reference = resize_nearest(reference, PUBLISHED_SIZE)
+    if not (prediction.any() and reference.any()):
+        return float("nan")
+    there, back = _directed_distances(prediction, reference, (1.0, 1.0))
+    return float(max(there.max(), back.max()))
+
+
+def _directed_distances(
+    prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distances of each boundary's pixels to the other boundary; neither mask is empty."""
+    box = _bounding_box(prediction | reference)
+    ours = _boundary_points(prediction[box], spacing)
+    theirs = _boundary_points(reference[box], spacing)
+    return _nearest(ours, theirs), _nearest(theirs, ours)
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
@@ -115,6 +125,12 @@ def _boundary(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1)
     inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~inside
+
+
+def _boundary_points(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
+    # Not argwhere: on a boundary it takes twice as long as finding the boundary.
+    rows, columns = np.divmod(np.flatnonzero(_boundary(mask)), mask.shape[1])
+    return np.stack([rows * spacing[0], columns * spacing[1]], axis=-1)  # (N, 2)
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -66,6 +66,14 @@ def test_gamma_is_the_published_formula(make_clip: Callable[..., dict]) -> None:
     np.testing.assert_allclose(as_floats, wanted, rtol=1e-5)
 
 
+def test_gamma_of_a_clip_is_that_of_its_frames(make_clip: Callable[..., dict]) -> None:
+    images = np.random.default_rng(5).integers(0, 256, (3, 60, 90), np.uint8)
+    whole = RandomGamma(prob=1)({**make_clip(), "images": images})["images"]
+    for frame, wanted in zip(images, whole, strict=True):
+        alone = RandomGamma(prob=1)({**make_clip(), "images": frame[None]})["images"]
+        assert np.array_equal(alone[0], wanted)
+
+
 def test_contrast_turns_about_the_mean() -> None:
     clip = flat_clip()
     clip["images"][:, :48] = 140

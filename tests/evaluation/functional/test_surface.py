@@ -131,3 +131,15 @@ def test_a_dilated_real_mask_lies_as_far_out_as_it_was_dilated(shared) -> None:
         distances = surface_distances(grown, lv, spacing)
         assert distances.hd == pytest.approx(6 * spacing[0], abs=1e-6)
         assert 6 / math.sqrt(2) * spacing[0] <= distances.assd <= distances.hd95 <= distances.hd
+
+
+@pytest.mark.parametrize("size", [(300, 190), (120, 500)])
+def test_hd_px_is_the_distance_of_the_resized_masks(size: tuple[int, int]) -> None:
+    masks = disc(50, (60, 90), size), disc(40, (70, 100), size)
+    resized = [
+        torch.nn.functional.interpolate(
+            torch.from_numpy(mask)[None, None].float(), (256, 256), mode="nearest-exact"
+        )[0, 0].numpy()
+        for mask in masks
+    ]
+    assert hd_px(*masks) == surface_distances(*resized).hd
