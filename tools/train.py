@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="torch.compile the backbone: a minute or more to start",
+        help="torch.compile the backbone: slow to start",
     )
     return parser.parse_args()
 

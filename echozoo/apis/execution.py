@@ -28,9 +28,7 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--int8", action="store_true", help="quantise the encoder's linear layers, on the CPU"
     )
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile: a minute or more to start"
-    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile: slow to start")
 
 
 def check_execution(
@@ -103,8 +101,9 @@ def place(
 class Filled:
     """A function of images, compiled for one image and for the largest batch so far.
 
-    Code for a known size is the quickest, but each size takes a minute or more to compile. So
-    smaller batches, such as the last of a film, are filled up with copies of their last image.
+    Each size has to be compiled, which may take minutes, and code for any size fails to compile
+    for some networks. So smaller batches, such as the last of a film, are filled up with copies
+    of their last image.
 
     Args:
         function: Maps images (N, ...) to (N, ...), each by itself.

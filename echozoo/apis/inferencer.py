@@ -76,7 +76,7 @@ class EchoInferencer:
         batch_size: Frames of a pass.
         int8: Quantise the linear layers of the image encoder (CPU).
         amp: Mixed precision: "bf16" or "fp16".
-        compile: Compile the image encoder: a minute or more to start, then faster.
+        compile: Compile the image encoder: slow to start.
         postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
         prompts: For models that need prompts: a dict or a JSON file with clicks and boxes on one
             frame (of each film), carried through the film; a label map as previous mask; or

@@ -43,8 +43,8 @@ def load_model(
         device: "cpu", "cuda", …; None takes a GPU where there is one.
         int8: Quantise the linear layers of the image encoder dynamically; on the CPU only.
         amp: Run in mixed precision: "bf16" (which True means too) or "fp16" (GPU only).
-        compile: Compile the image encoder with torch.compile: a minute or more to start, then
-            faster. On the CPU it needs a C++ compiler.
+        compile: Compile the image encoder with torch.compile: slow to start. On the
+            CPU it needs a C++ compiler.
 
     Raises:
         ConfigError: The config or an option is wrong.

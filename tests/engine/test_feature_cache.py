@@ -1,91 +1,35 @@
+"""Kept features are those that the encoder would make, and only of an encoder that is frozen."""
+
 from __future__ import annotations
 
-import multiprocessing
-import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
-from safetensors.torch import load_file, save_file
+from feature_models import (
+    CHANNELS,
+    GRID,
+    SAMUS,
+    SIZE,
+    VIT,
+    attach,
+    build,
+    encoded,
+    entries,
+    without_cache,
+)
 from torch import Tensor, nn
 
-from echozoo.datasets import notices
-from echozoo.engine import feature_cache
-from echozoo.engine.feature_cache import GIGABYTE, FeatureCache, refuse_unless_frozen
+from echozoo.engine.feature_cache import refuse_unless_frozen
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.sam_vit import SAMViT
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import MODELS
 
-SIZE, GRID, CHANNELS = 32, 4, 8
-VIT = dict(
-    type="SAMViT", embed_dims=8, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
-    patch_size=8, window_size=2, out_channels=CHANNELS,
-)  # fmt: skip
-SAMUS = dict(
-    type="SAMUS", embed_dims=8, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=SIZE,
-    pos_embed_size=GRID, window_size=2, conv_channels=(4, 4, 4), out_channels=CHANNELS,
-)  # fmt: skip
-
-
-def build(backbone: dict, **settings) -> PromptableSegmentor:
-    init_default_scope("echozoo")
-    torch.manual_seed(0)
-    cfg = dict(
-        type="PromptableSegmentor",
-        backbone=backbone,
-        prompt_head=dict(
-            type="ManualPromptHead", embed_dims=CHANNELS, img_size=SIZE, embedding_size=GRID
-        ),
-        decoder=dict(type="SAMMaskDecoder", embed_dims=CHANNELS, num_heads=2, mlp_dims=8),
-        frozen=("backbone.*",),
-    )
-    model = MODELS.build({**cfg, **settings})
-    for name, parameter in model.backbone.named_parameters():
-        if ".temporal." in f".{name}":  # it starts as identity, which would let no frame be seen
-            nn.init.normal_(parameter)
-    return model.train()
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(notices, "_said", set())
-    monkeypatch.setattr(notices, "print_log", lambda message, **_: messages.append(message))
-    return messages
-
 
 @pytest.fixture
 def model() -> PromptableSegmentor:
     return build(VIT)
-
-
-def encoded(model: PromptableSegmentor) -> list[tuple[int, int]]:
-    """Images and frames a clip of each call of the encoder from now on."""
-    calls: list[tuple[int, int]] = []
-    model.backbone.register_forward_hook(
-        lambda _, images, named, __: calls.append((len(images[0]), named["num_frames"])),
-        with_kwargs=True,
-    )
-    return calls
-
-
-def attach(model: PromptableSegmentor, folder: Path, **settings) -> FeatureCache:
-    model.feature_cache = FeatureCache(model, folder, **settings)
-    return model.feature_cache
-
-
-def entries(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*/*"))
-
-
-def without_cache(model: PromptableSegmentor, images: Tensor, num_frames: int = 1) -> Tensor:
-    with torch.no_grad():
-        features = model.backbone(images, num_frames=num_frames)
-        return features if model.neck is None else model.neck(features)
 
 
 def test_reads_what_it_has_encoded(model, tmp_path):
@@ -275,107 +219,6 @@ def test_half_precision_is_kept_apart_and_as_it_is(model, tmp_path):
     assert torch.equal(model.encode(images), without_cache(model, images))
 
 
-def damage_cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-7])
-
-
-def damage_bit(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-100] ^= 1
-    file.write_bytes(data)
-
-
-def damage_header(file: Path) -> None:
-    file.write_bytes(b"\0" * 64 + file.read_bytes()[64:])
-
-
-def damage_empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def damage_other(file: Path) -> None:
-    save_file(load_file(file), file)  # without its checksum
-
-
-@pytest.mark.parametrize(
-    "damage", [damage_cut, damage_bit, damage_header, damage_empty, damage_other]
-)
-def test_a_damaged_entry_is_made_anew(model, tmp_path, damage):
-    images = torch.rand(2, 1, SIZE, SIZE)
-    attach(model, tmp_path)
-    model.encode(images)
-    damage(entries(tmp_path)[0])
-    attach(model, tmp_path)
-    calls = encoded(model)
-    found = [model.encode(images) for _ in range(2)]
-    assert calls == [(1, 1)], "mended at once"
-    torch.testing.assert_close(found, [without_cache(model, images)] * 2)
-
-
-def test_a_half_written_entry_is_never_read(model, tmp_path, monkeypatch):
-    def killed(source, target):
-        raise KeyboardInterrupt
-
-    images = torch.rand(1, 1, SIZE, SIZE)
-    attach(model, tmp_path)
-    monkeypatch.setattr(feature_cache.os, "replace", killed)
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # SIGKILL cleans not
-    with pytest.raises(KeyboardInterrupt):
-        model.encode(images)
-    monkeypatch.undo()
-    (left,) = entries(tmp_path)
-    left.write_bytes(left.read_bytes()[:-100])
-    assert torch.equal(model.encode(images), without_cache(model, images))
-    assert len(entries(tmp_path)) == 2
-
-
-def test_a_full_folder_is_read_and_no_longer_written(model, tmp_path, said):
-    images = torch.rand(6, 1, SIZE, SIZE)
-    attach(model, tmp_path)
-    model.encode(images[:1])
-    size = entries(tmp_path)[0].stat().st_size
-    # Room for two and a half more, measured anew for each.
-    cache = attach(model, tmp_path, limit_gb=3.5 * size / GIGABYTE)
-    for _ in range(2):
-        torch.testing.assert_close(model.encode(images), without_cache(model, images))
-    assert len(entries(tmp_path)) == 3
-    assert (cache.num_read, cache.num_computed) == (1 + 3, 5 + 3)
-    assert len(said) == 1
-    assert "no more features are kept" in said[0]
-
-
-def test_the_limit_counts_what_others_write(model, tmp_path, said):
-    images = torch.rand(4, 1, SIZE, SIZE)
-    attach(model, tmp_path)
-    model.encode(images[:1])
-    size = entries(tmp_path)[0].stat().st_size
-    attach(model, tmp_path, limit_gb=2.5 * size / GIGABYTE)
-    other = build(VIT)
-    attach(other, tmp_path)
-    other.encode(images[1:2])
-    model.encode(images[2:])
-    assert len(entries(tmp_path)) == 2
-
-
-def test_the_disk_is_not_filled(model, tmp_path, monkeypatch, said):
-    usage = shutil.disk_usage(tmp_path)._replace(free=2 * GIGABYTE)
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda folder: usage)
-    attach(model, tmp_path)
-    model.encode(torch.rand(1, 1, SIZE, SIZE))
-    assert entries(tmp_path) == []
-    assert "the disk has 2.0 GB free" in said[0]
-
-
-def test_a_folder_that_cannot_be_written(model, tmp_path, said):
-    (tmp_path / "file").write_text("")
-    attach(model, tmp_path / "file" / "features")
-    images = torch.rand(2, 1, SIZE, SIZE)
-    for _ in range(2):
-        assert torch.equal(model.encode(images), without_cache(model, images))
-    assert len(said) == 1
-    assert "cannot be written (Not a directory); features are not kept" in said[0]
-
-
 def test_gradients_pass_the_encoder(model, tmp_path):
     attach(model, tmp_path)
     images = torch.rand(1, 1, SIZE, SIZE, requires_grad=True)
@@ -416,25 +259,6 @@ def test_steps_aside_where_the_network_is_traced(model, tmp_path, way: Callable)
     images = torch.rand(1, 1, SIZE, SIZE)
     torch.testing.assert_close(way(model.eval(), images), without_cache(model, images))
     assert entries(tmp_path) == []
-
-
-def _encode_all(folder: Path, barrier) -> Tensor:
-    torch.set_num_threads(1)
-    model = build(VIT)
-    attach(model, folder)
-    images = torch.linspace(0, 1, 8 * SIZE * SIZE).view(8, 1, SIZE, SIZE)
-    barrier.wait()
-    return torch.stack([model.encode(image[None])[0] for image in images]).numpy()
-
-
-def test_several_processes_write_at_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
-        barrier = manager.Barrier(2)
-        jobs = [pool.submit(_encode_all, tmp_path, barrier) for _ in range(2)]
-        first, second = (torch.from_numpy(job.result()) for job in jobs)
-    assert torch.equal(first, second)
-    assert [file.suffix for file in entries(tmp_path)] == [".safetensors"] * 8
 
 
 def test_a_frozen_encoder_is_accepted_in_either_mode():

@@ -23,6 +23,7 @@ class Derived:
         """Drop what is kept."""
         self._state: list | None = None
         self._value: Tensor | None = None
+        self._held: list[Tensor] = []
 
     def __call__(self, sources: Sequence[Tensor], compute: Callable[[], Tensor]) -> Tensor:
         """Give what ``compute`` gives.
@@ -42,4 +43,6 @@ class Derived:
         state = [precision, *((s.data_ptr(), s._version, s.dtype, s.device) for s in sources)]
         if state != self._state:
             self._state, self._value = state, compute()
+            # Or another tensor could come to lie where one of these was, and pass for it.
+            self._held = [source.detach() for source in sources]
         return self._value

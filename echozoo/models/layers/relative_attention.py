@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Logits of one piece: what a core's cache holds, and on a GPU what keeps it busy.
+# Logits of one piece: 2 MB a core. 2^18 and 2^20 were measured to be alike, 2^22 slower.
 _LOGITS_PER_CORE = 2**19
 _LOGITS_ON_GPU = 2**26
 # The fused CPU kernel works on blocks of queries; fewer than this slow it down.

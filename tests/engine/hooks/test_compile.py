@@ -6,7 +6,6 @@ import functools
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -28,7 +27,6 @@ def runner() -> Runner:
     runner = Runner.__new__(Runner)
     runner.model = nn.Module()
     runner.model.backbone = Backbone()
-    runner.cfg = Config()
     return runner
 
 
