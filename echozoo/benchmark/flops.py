@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import (
-    bmm_flop,
     flop_registry,
     sdpa_backward_flop_count,
     sdpa_flop_count,
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import (
 )
 
 from echozoo.benchmark.timing import alternate
+from echozoo.models.layers.linear import Linear
 
 _SIZES = (512, 1024, 2048, 4096, 8192)  # sides of matrices
 _LONG = 0.05  # seconds of a product beside which starting it costs nothing
@@ -45,8 +45,9 @@ def matmul_peak(device: str, dtype: torch.dtype = torch.float32, repeats: int = 
         repeats: Products, of which the fastest counts.
     """
     for size in _SIZES:
-        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        product = {"product": partial(torch.matmul, left, right)}
+        left = torch.randn(size, size, device=device).to(dtype)
+        layer = Linear(size, size, bias=False, device=device, dtype=dtype).requires_grad_(False)
+        product = {"product": partial(layer, left)}
         fastest = min(alternate(product, 1, device=device)["product"].seconds)
         if fastest > _LONG:
             break
@@ -87,13 +88,13 @@ def _backward(gradient: Any, query: Any, key: Any, value: Any, *args: Any, **kwa
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-def _added_products(total: Any, left: Any, right: Any, *args: Any, **kwargs: Any) -> int:
-    return bmm_flop(left, right)
+def _linear(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
+    return 2 * x.numel() * weight.shape[0]
 
 
-# torch has none for the fused attention of CPUs, and for baddbmm in place.
+# torch has none for the fused attention and the linear layers of CPUs.
 _FORMULAS = flop_registry | {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: shape_wrapper(_forward),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: shape_wrapper(_backward),
-    torch.ops.aten.baddbmm_: shape_wrapper(_added_products),
+    torch.ops.mkldnn._linear_pointwise: _linear,
 }

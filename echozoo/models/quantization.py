@@ -90,7 +90,7 @@ def quantize_linear(model: nn.Module) -> nn.Module:
         (module, key): layer
         for module in model.backbone.modules()
         for key, layer in module.named_children()
-        if type(layer) is nn.Linear
+        if isinstance(layer, nn.Linear)
     }
     if not parents:
         raise ConfigError(

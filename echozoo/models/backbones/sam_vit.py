@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.common import MLPBlock
 from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.layers.attention import GridAttention
+from echozoo.models.layers.linear import MLP
 from echozoo.models.layers.norm import ChannelNorm
 from echozoo.registry import MODELS
 
@@ -45,7 +45,7 @@ class ViTBlock(nn.Module):
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = GridAttention(embed_dims, num_heads, grid_size, window_size, use_rel_pos)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
-        self.mlp = MLPBlock(embed_dims, 4 * embed_dims)
+        self.mlp = MLP(embed_dims, 4 * embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (N, H, W, C) to (N, H, W, C)."""

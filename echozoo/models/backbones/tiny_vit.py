@@ -14,6 +14,7 @@ from segment_anything.modeling.image_encoder import window_partition, window_unp
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.norm import ChannelNorm, SyncBN
 from echozoo.registry import MODELS
 
@@ -119,8 +120,8 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(embed_dims)
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.qkv = Linear(embed_dims, 3 * embed_dims)
+        self.proj = Linear(embed_dims, embed_dims)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window_size**2))
         place = torch.arange(window_size)
         gap = (place[:, None] - place).abs()  # S, S
@@ -148,8 +149,8 @@ class MLP(nn.Module):
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
-        self.fc1 = nn.Linear(embed_dims, EXPANSION * embed_dims)
-        self.fc2 = nn.Linear(EXPANSION * embed_dims, embed_dims)
+        self.fc1 = Linear(embed_dims, EXPANSION * embed_dims)
+        self.fc2 = Linear(EXPANSION * embed_dims, embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (..., C) to (..., C)."""

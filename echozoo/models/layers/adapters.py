@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echozoo.models.layers.derived import Derived
+from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.norm import ChannelNorm
 from echozoo.models.layers.winograd import Conv3x3
 
@@ -22,8 +23,8 @@ class FeatureAdapter(nn.Module):
 
     def __init__(self, embed_dims: int, ratio: float = 0.25) -> None:
         super().__init__()
-        self.down = nn.Linear(embed_dims, int(embed_dims * ratio))
-        self.up = nn.Linear(int(embed_dims * ratio), embed_dims)
+        self.down = Linear(embed_dims, int(embed_dims * ratio))
+        self.up = Linear(int(embed_dims * ratio), embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (..., C) to (..., C)."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.image_encoder import (
-    get_rel_pos,
-    window_partition,
-    window_unpartition,
-)
+from segment_anything.modeling.image_encoder import get_rel_pos
 from torch import Tensor, nn
 
-from echozoo.models.layers.relative_attention import relative_attention
+from echozoo.models.layers.linear import Linear
+from echozoo.models.layers.relative_attention import filled_attention, relative_attention
 
 
 class GridAttention(nn.Module):
@@ -39,8 +38,8 @@ class GridAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.window_size = window_size
-        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.qkv = Linear(embed_dims, 3 * embed_dims)
+        self.proj = Linear(embed_dims, embed_dims)
         self.use_rel_pos = use_rel_pos
         if use_rel_pos:
             table = (2 * (window_size or grid_size) - 1, embed_dims // num_heads)
@@ -56,42 +55,65 @@ class GridAttention(nn.Module):
         Returns:
             (B, H, W, C).
         """
-        qkv, size = self.qkv(x), x.shape[1:3]
+        qkv = self.qkv(x)
         if not self.window_size:
-            return self.proj(self._attend(qkv))
-        windows, padded = window_partition(self._fill(qkv), self.window_size)
-        attended = self._attend(windows)
-        return self.proj(window_unpartition(attended, self.window_size, padded, size))
+            return self.proj(self._attend(qkv, x.shape[1:3]))
+        # The last windows may have fewer rows or columns of tokens: they go by themselves.
+        strips = [
+            torch.cat([self._attend(part, self._window(part)) for part in self._cut(strip, 2)], 2)
+            for strip in self._cut(qkv, 1)
+        ]
+        return self.proj(torch.cat(strips, 1))
 
-    def _fill(self, qkv: Tensor) -> Tensor:
-        """Fill the last windows of queries, keys and values (B, H, W, 3 * C).
+    def _cut(self, qkv: Tensor, dim: int) -> tuple[Tensor, ...]:
+        """Cut off what does not fill a window."""
+        left = qkv.shape[dim] % self.window_size
+        sizes = [size for size in (qkv.shape[dim] - left, left) if size]
+        return qkv.split(sizes, dim)
 
-        SAM fills them with tokens of zeros, which take part in the attention. They are all the
-        same: one token's worth of the projection.
+    def _window(self, qkv: Tensor) -> list[int]:
+        return [min(side, self.window_size) for side in qkv.shape[1:3]]
+
+    def _attend(self, qkv: Tensor, window: Sequence[int]) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            qkv: Queries, keys and values (B, H, W, 3 * C).
+            window: Height and width of a window; they divide H and W.
+
+        Returns:
+            (B, H, W, C).
         """
         batch, height, width, _ = qkv.shape
-        below, right = -height % self.window_size, -width % self.window_size
-        if not below and not right:
-            return qkv
-        filling = self.qkv(qkv.new_zeros(1, 1, 1, self.qkv.in_features))
-        qkv = torch.cat([qkv, filling.expand(batch, height, right, -1)], 2)
-        return torch.cat([qkv, filling.expand(batch, below, width + right, -1)], 1)
+        tall, wide = window
+        grid = (batch, height // tall, tall, width // wide, wide)
+        qkv = qkv.view(*grid, 3, self.num_heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
+        qkv = qkv.flatten(5, 6).flatten(1, 3)  # 3, windows, heads, tall * wide, d
+        out = self._attend_tokens(*qkv.unbind(), window)
+        out = out.view(*grid[:2], grid[3], self.num_heads, *window, -1)
+        return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
 
-    def _attend(self, qkv: Tensor) -> Tensor:
-        """Attend over grids whose tokens (B, H, W, 3 * C) are queries, keys and values."""
-        batch, height, width, _ = qkv.shape
-        qkv = qkv.view(batch, height * width, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B, heads, H * W, d
-        if self.use_rel_pos:
-            grid = q.unflatten(2, (height, width))  # B, heads, H, W, d
-            table_h = get_rel_pos(height, height, self.rel_pos_h)
-            table_w = get_rel_pos(width, width, self.rel_pos_w)
-            row_bias = torch.einsum("bnhwd,hkd->bnhwk", grid, table_h).flatten(2, 3)
-            col_bias = torch.einsum("bnhwd,wkd->bnhwk", grid, table_w).flatten(2, 3)
-            out = relative_attention(q, k, v, row_bias, col_bias)
-        else:
-            out = F.scaled_dot_product_attention(q, k, v)
-        return out.transpose(1, 2).reshape(batch, height, width, -1)
+    def _attend_tokens(self, q: Tensor, k: Tensor, v: Tensor, window: Sequence[int]) -> Tensor:
+        """Attend from queries to keys (windows, heads, tall * wide, d)."""
+        whole = [max(side, self.window_size) for side in window]
+        full = whole == list(window)
+        if full and not self.use_rel_pos:
+            return F.scaled_dot_product_attention(q, k, v)
+        rows, columns = self._position_tables(whole, q)
+        tables = rows[: window[0]], columns[: window[1]]
+        if full:
+            return relative_attention(q, k, v, *tables)
+        # SAM fills such windows up with tokens of zeros, which take part in the attention.
+        filling = self.qkv(q.new_zeros(1, self.qkv.in_features))
+        _, key, value = filling.view(3, self.num_heads, 1, -1)
+        return filled_attention(q, k, v, *tables, key, value)
+
+    def _position_tables(self, whole: Sequence[int], q: Tensor) -> list[Tensor]:
+        """For each row, and for each column, of a query: a vector for each of a key's."""
+        if not self.use_rel_pos:
+            return [q.new_zeros(side, side, q.shape[-1]) for side in whole]
+        tables = self.rel_pos_h, self.rel_pos_w
+        return [get_rel_pos(side, side, table) for side, table in zip(whole, tables, strict=True)]
 
 
 class CrossAttention(nn.Module):
@@ -105,10 +127,10 @@ class CrossAttention(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.q = nn.Linear(embed_dims, embed_dims)
-        self.k = nn.Linear(embed_dims, embed_dims)
-        self.v = nn.Linear(embed_dims, embed_dims)
-        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.q = Linear(embed_dims, embed_dims)
+        self.k = Linear(embed_dims, embed_dims)
+        self.v = Linear(embed_dims, embed_dims)
+        self.proj = Linear(embed_dims, embed_dims)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Let each token of ``x`` gather from all tokens of ``source``.

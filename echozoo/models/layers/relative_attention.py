@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -16,64 +17,105 @@ _LOGITS_ON_GPU = 2**26
 _QUERIES = 256
 
 
-def relative_attention(
-    q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, col_bias: Tensor
-) -> Tensor:
+def relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Scaled dot-product attention plus a bias that splits into rows and columns of the grid.
 
-    The logit of query (h, w) and key (h', w') is ``q . k / sqrt(d) + row_bias[h'] +
-    col_bias[w']`` with the biases of that query. The bias of all pairs exists for a piece of the
-    queries at a time.
+    The logit of query (h, w) and key (h', w') is ``q . k / sqrt(d) + q . rows[h, h'] +
+    q . columns[w, w']``. The bias of all pairs exists for a piece of the queries at a time.
 
     Args:
         q: Queries (B, heads, H * W, d).
         k: Keys, the same shape.
         v: Values, the same shape.
-        row_bias: (B, heads, H * W, H).
-        col_bias: (B, heads, H * W, W).
+        rows: Relative positions (H, H, d), of a query's row and a key's.
+        columns: (W, W, d).
 
     Returns:
         (B, heads, H * W, d).
     """
-    if not (torch.is_grad_enabled() and row_bias.requires_grad):
-        return _attend(q, k, v, row_bias, col_bias)
-    if q.device.type == "cpu":
-        return _RelativeAttention.apply(q, k, v, row_bias, col_bias)
-    return _attend_by_channels(q, k, v, row_bias, col_bias)
+    rows, columns = rows.to(q.dtype), columns.to(q.dtype)  # in mixed precision they differ
+    gradients = torch.is_grad_enabled() and (q.requires_grad or rows.requires_grad)
+    if gradients and q.device.type == "cpu":
+        return _RelativeAttention.apply(q, k, v, rows, columns)
+    attend = _attend_by_channels if gradients else _attend
+    return attend(q, k, v, *_biases(q, rows, columns))
+
+
+def filled_attention(
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
+    """`relative_attention` in windows of H * W of which the first h * w have tokens.
+
+    What fills the rest is one token over and over: together these are one key, whose logit is
+    that of one of them plus the logarithm of the sum of their exp(bias).
+
+    Args:
+        q: Queries (B, heads, h * w, d).
+        k: Keys of the tokens that are there, the same shape.
+        v: Values, the same shape.
+        rows: (h, H, d); h < H, or w < W, or both.
+        columns: (w, W, d).
+        key: Of the filling (heads, 1, d).
+        value: Of the filling, the same shape.
+
+    Returns:
+        (B, heads, h * w, d).
+    """
+    height, width = len(rows), len(columns)
+    row_bias, col_bias = _biases(q, rows, columns)
+    filled = []
+    if height < rows.shape[1]:
+        filled.append(row_bias[..., height:].logsumexp(-1) + col_bias.logsumexp(-1))
+    if width < columns.shape[1]:
+        beside = col_bias[..., width:].logsumexp(-1)
+        filled.append(row_bias[..., :height].logsumexp(-1) + beside)
+    filled = torch.stack(filled, -1).logsumexp(-1, keepdim=True)
+    bias = torch.cat([_sum(row_bias[..., :height], col_bias[..., :width]), filled], -1)
+    k, v = (
+        torch.cat([tokens, one.expand(len(tokens), -1, -1, -1)], 2)
+        for tokens, one in ((k, key), (v, value))
+    )
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+
+def _biases(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """What queries (B, heads, h * w, d) add for each row and each column of the keys."""
+    grid = q.unflatten(2, (len(rows), len(columns)))
+    return (
+        torch.einsum("bnhwd,hkd->bnhwk", grid, rows).flatten(2, 3),  # B, heads, h * w, H
+        torch.einsum("bnhwd,wkd->bnhwk", grid, columns).flatten(2, 3),  # B, heads, h * w, W
+    )
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, col_bias: Tensor) -> Tensor:
     """The fused kernel, with the bias of one piece after the other."""
-    shape = q.shape
-    tensors = [tensor.flatten(0, 1) for tensor in (q, k, v, row_bias, col_bias)]
     if torch.compiler.is_compiling():
         # One piece: a loop would be unrolled, and again for each other batch.
-        return _attend_piece(*tensors).view(shape)
-    q, k, v, row_bias, col_bias = tensors
-    out = torch.empty_like(v)
-    for heads, queries in _pieces(q):
-        piece = heads, queries
-        out[piece] = _attend_piece(q[piece], k[heads], v[heads], row_bias[piece], col_bias[piece])
-    return out.view(shape)
+        bias = _sum(row_bias, col_bias)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    out = torch.empty_like(v.transpose(1, 2)).transpose(1, 2)  # the tokens' heads side by side
+    for images, heads, queries in _pieces(q, k.shape[2]):
+        part, all_of = (images, heads, queries), (images, heads)
+        bias = _sum(row_bias[part], col_bias[part])
+        out[part] = F.scaled_dot_product_attention(q[part], k[all_of], v[all_of], attn_mask=bias)
+    return out
 
 
-def _attend_piece(q: Tensor, k: Tensor, v: Tensor, row_bias: Tensor, col_bias: Tensor) -> Tensor:
-    """Attend from queries (heads, n, d) to keys (heads, H * W, d)."""
-    bias = (row_bias.unsqueeze(-1) + col_bias.unsqueeze(-2)).flatten(-2)  # heads, n, H * W
-    # Four dimensions, as the fused kernels want them.
-    q, k, v, bias = (tensor.unsqueeze(0) for tensor in (q, k, v, bias))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).squeeze(0)
+def _sum(row_bias: Tensor, col_bias: Tensor) -> Tensor:
+    """The bias of all pairs (B, heads, queries, H * W)."""
+    return (row_bias.unsqueeze(-1) + col_bias.unsqueeze(-2)).flatten(-2)
 
 
-def _pieces(q: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Cut queries (heads of all images, H * W, d) so that a piece's logits stay near."""
-    heads, tokens = q.shape[:2]
+def _pieces(q: Tensor, keys: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut queries (B, heads, n, d) so that a piece's logits stay near: images, heads, queries."""
+    images, heads, tokens = q.shape[:3]
     budget = _LOGITS_ON_GPU if q.is_cuda else _LOGITS_PER_CORE * torch.get_num_threads()
-    queries = min(tokens, max(_QUERIES, budget // tokens))
-    group = max(1, budget // (queries * tokens))
-    for head in range(0, heads, group):
-        for query in range(0, tokens, queries):
-            yield slice(head, head + group), slice(query, query + queries)
+    queries = min(tokens, max(_QUERIES, budget // keys))
+    group = max(1, budget // (queries * keys))  # heads, of whole images where it is many
+    steps = max(1, group // heads), min(group, heads), queries
+    starts = (range(0, size, step) for size, step in zip(q.shape, steps, strict=False))
+    for start in product(*starts):
+        yield tuple(slice(at, at + step) for at, step in zip(start, steps, strict=True))
 
 
 class _RelativeAttention(torch.autograd.Function):
@@ -84,39 +126,44 @@ class _RelativeAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, q, k, v, row_bias, col_bias) -> Tensor:
-        out = _attend(q, k, v, row_bias, col_bias)
-        ctx.save_for_backward(q, k, v, row_bias, col_bias, out)
-        return out
+    def forward(ctx, q, k, v, rows, columns) -> Tensor:
+        ctx.save_for_backward(q, k, v, rows, columns)
+        return _attend(q, k, v, *_biases(q, rows, columns))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
-        saved = ctx.saved_tensors  # legal once, where it is recomputed
-        shape = saved[0].shape
-        tensors = [tensor.flatten(0, 1) for tensor in (*saved, grad)]
-        q, k, v, row_bias, col_bias, out, grad = tensors
-        scale = shape[-1] ** -0.5
-        # The softmax's gradient needs the sum of p * dp over the keys, which is this.
-        offset = (grad * out).sum(-1, keepdim=True)
-        grad_k, grad_v = torch.zeros_like(k), torch.zeros_like(v)
-        grad_q, grad_row, grad_col = map(torch.empty_like, (q, row_bias, col_bias))
-        for heads, queries in _pieces(q):
-            piece = heads, queries
-            scaled = q[piece] * scale
-            logits = torch.bmm(scaled, k[heads].mT)
-            grid = logits.unflatten(-1, (row_bias.shape[-1], col_bias.shape[-1]))
-            grid += row_bias[piece].unsqueeze(-1)
-            grid += col_bias[piece].unsqueeze(-2)
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, rows, columns = ctx.saved_tensors  # legal once, where it is recomputed
+        row_bias, col_bias = _biases(q, rows, columns)
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        scale = q.shape[-1] ** -0.5
+        for images, heads, queries in _pieces(q, k.shape[2]):
+            part, all_of = (images, heads, queries), (images, heads)
+            scaled = q[part] * scale
+            logits = scaled @ k[all_of].mT
+            grid = logits.unflatten(-1, (len(rows), len(columns)))
+            grid += row_bias[part].unsqueeze(-1)
+            grid += col_bias[part].unsqueeze(-2)
             attention = logits.softmax(-1)
-            grad_v[heads].baddbmm_(attention.mT, grad[piece])
-            change = torch.bmm(grad[piece], v[heads].mT).sub_(offset[piece]).mul_(attention)
-            grad_q[piece] = torch.bmm(change, k[heads]) * scale
-            grad_k[heads].baddbmm_(change.mT, scaled)
-            grid = change.unflatten(-1, grid.shape[-2:])
-            grad_row[piece], grad_col[piece] = grid.sum(-1), grid.sum(-2)
-        grads = (grad_q, grad_k, grad_v, grad_row, grad_col)
-        return tuple(g.unflatten(0, shape[:2]) for g in grads)
+            grad_v[all_of] += attention.mT @ grad[part]
+            change = (grad[part] @ v[all_of].mT).mul_(attention)
+            change.addcmul_(attention, change.sum(-1, keepdim=True), value=-1)
+            grad_q[part] = (change @ k[all_of]).mul_(scale)
+            grad_k[all_of] += change.mT @ scaled
+            grid = change.view_as(grid)
+            # What is read of the biases from here on is their gradient.
+            row_bias[part], col_bias[part] = grid.sum(-1), grid.sum(-2)
+        size = len(rows), len(columns)
+        grad_rows, grad_columns = (bias.unflatten(2, size) for bias in (row_bias, col_bias))
+        grid = grad_q.unflatten(2, size)
+        grid += torch.einsum("bnhwk,hkd->bnhwd", grad_rows, rows)
+        grid += torch.einsum("bnhwk,wkd->bnhwd", grad_columns, columns)
+        grads = [grad_q, grad_k, grad_v, None, None]
+        if ctx.needs_input_grad[3]:
+            grads[3] = torch.einsum("bnhwk,bnhwd->hkd", grad_rows, q.unflatten(2, size))
+        if ctx.needs_input_grad[4]:
+            grads[4] = torch.einsum("bnhwk,bnhwd->wkd", grad_columns, q.unflatten(2, size))
+        return tuple(grads)
 
 
 def _attend_by_channels(

@@ -61,11 +61,29 @@ def test_equals_sam_with_and_without_gradients(shape, window):
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("window", [0, 3])
+def test_mixed_precision_trains(window):
+    ours, theirs = pair(4, window)
+    x = torch.randn(2, 4, 4, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = ours(x)
+    out.float().square().sum().backward()
+    wanted = in_windows(theirs, x, window) if window else theirs(x)
+    wanted.square().sum().backward()
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), wanted, rtol=0.05, atol=0.05)
+    for (_, found), (_, other) in zip(
+        sorted(ours.named_parameters()), sorted(theirs.named_parameters()), strict=True
+    ):
+        error = (found.grad - other.grad).norm() / other.grad.norm()
+        assert error < 0.05
+
+
 def test_positions_as_channels_are_the_same_attention():
     q, k, v = torch.randn(3, 2, 4, 15, 8)
-    row_bias, col_bias = torch.randn(2, 4, 15, 3), torch.randn(2, 4, 15, 5)
-    found = _attend_by_channels(q, k, v, row_bias, col_bias)
-    wanted = relative_attention.relative_attention(q, k, v, row_bias, col_bias)
+    rows, columns = torch.randn(3, 3, 8), torch.randn(5, 5, 8)
+    found = _attend_by_channels(q, k, v, *relative_attention._biases(q, rows, columns))
+    wanted = relative_attention.relative_attention(q, k, v, rows, columns)
     torch.testing.assert_close(found, wanted)
 
 
