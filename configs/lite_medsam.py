@@ -51,5 +51,5 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
 # LiteMedSAM's own, for fine-tuning.
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=5e-5, weight_decay=0.01),
+    optimizer=dict(_delete_=True, type="AdamW", lr=5e-5, weight_decay=0.01, fused=True),
 )

@@ -2,7 +2,7 @@
 
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="Adam", lr=1e-4),
+    optimizer=dict(type="Adam", lr=1e-4, fused=True),
     constructor="TrainableParamsConstructor",
 )
 param_scheduler = []

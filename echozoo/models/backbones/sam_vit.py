@@ -145,14 +145,18 @@ class SAMViT(nn.Module):
         return self.neck(x.permute(0, 3, 1, 2))  # N, C, h, w
 
     def as_colour(self, images: Tensor) -> Tensor:
-        """Check the size of images (N, 1 or 3, H, W) and give them three channels."""
+        """Check the size of images (N, 1 or 3, H, W) and give them three channels.
+
+        In memory a pixel's channels are side by side, as the norms want them: convolutions and
+        sums keep the order that they find.
+        """
         height, width = images.shape[-2:]
         if height % self.patch_stride or width % self.patch_stride:
             raise ConfigError(
                 f"{type(self).__name__}: found an input of {height} x {width} pixels, wants "
                 f"multiples of the patch stride {self.patch_stride}; resize or pad the clip"
             )
-        return images.expand(-1, 3, -1, -1)
+        return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def embed_patches(self, images: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to tokens (N, H / stride, W / stride, C)."""

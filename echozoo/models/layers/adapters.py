@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from echozoo.models.layers.derived import Derived
 from echozoo.models.layers.linear import Linear
@@ -32,25 +34,44 @@ class FeatureAdapter(nn.Module):
 
 
 class ConvStage(nn.Module):
-    """Optional 2 x 2 max pooling, then a 3 x 3 convolution, channel norm and GELU.
+    """A 3 x 3 convolution, channel norm and GELU.
 
     Args:
         in_channels: Channels in.
         out_channels: Channels out.
-        pool: Whether to halve height and width first.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pool: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.pool = pool
         self.conv = Conv3x3(in_channels, out_channels)
         self.norm = ChannelNorm(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', H, W), or to half the height and width."""
-        if self.pool:
-            x = F.max_pool2d(x, 2)
-        return F.gelu(self.norm(self.conv(x)))
+    def forward(self, x: Tensor, pool: bool = False) -> Tensor:
+        """Map (N, C, H, W) to (N, C', H, W), or by max pooling to half the height and width."""
+        return recomputed(self._activate_and_pool if pool else self._activate, self.conv(x))
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return F.gelu(self.norm(x))
+
+    def _activate_and_pool(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(self._activate(x), 2)
+
+
+def recomputed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function that is cheap and keep none of its intermediate results.
+
+    The backward pass computes them again. Compilers decide for themselves what to keep.
+
+    Args:
+        function: Of one tensor; deterministic.
+        x: What it is applied to.
+
+    Returns:
+        Its result.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad) or torch.compiler.is_compiling():
+        return function(x)
+    return checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
 
 
 class ConvBranch(nn.Module):
@@ -66,7 +87,7 @@ class ConvBranch(nn.Module):
         self.stem = ConvStage(in_channels, channels[0])
         self.downs = nn.Sequential(
             *(
-                ConvStage(before, after, pool=True)
+                ConvStage(before, after)
                 for before, after in zip(channels[:-1], channels[1:], strict=True)
             )
         )
@@ -82,11 +103,13 @@ class ConvBranch(nn.Module):
         Returns:
             (N, C, h, w).
         """
-        x, plugins = images, plugins or {}
-        for number, stage in enumerate((self.stem, *self.downs)):
-            x = stage(x)
-            if str(number) in plugins:
+        x, stages, plugins = images, (self.stem, *self.downs), plugins or {}
+        for number, stage in enumerate(stages):
+            pool, plugged = number + 1 < len(stages), str(number) in plugins
+            x = stage(x, pool and not plugged)
+            if plugged:
                 x = plugins[str(number)](x)
+                x = F.max_pool2d(x, 2) if pool else x
         return x
 
 
@@ -101,7 +124,7 @@ class PositionAdapter(nn.Module):
     def __init__(self, embed_dims: int, num_halvings: int) -> None:
         super().__init__()
         self.downs = nn.Sequential(
-            *(ConvStage(embed_dims, embed_dims, pool=True) for _ in range(num_halvings))
+            *(ConvStage(embed_dims, embed_dims) for _ in range(num_halvings))
         )
         self._table = Derived()
 
@@ -115,4 +138,7 @@ class PositionAdapter(nn.Module):
         return super().train(mode)
 
     def _shrink(self, table: Tensor) -> Tensor:
-        return self.downs(table.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = table.permute(0, 3, 1, 2)  # 1, C, S, S
+        for down in self.downs:
+            x = down(F.max_pool2d(x, 2))
+        return x.permute(0, 2, 3, 1)  # 1, s, s, C

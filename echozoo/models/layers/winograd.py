@@ -74,29 +74,33 @@ class _Winograd(torch.autograd.Function):
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             # The adjoint is the convolution with the filters turned round.
-            grad_x = _convolve(grad, transform_filters(weight.flip(2, 3).transpose(0, 1)))
+            grad_x = _convolve(grad, transform_filters(weight, turned=True).mT)
         if ctx.needs_input_grad[1]:
-            products = torch.bmm(_transform(grad, _spread).mT, _transform(_pad(x), _split))
-            products = products.unflatten(0, (4, 4))  # 4, 4, C', C
-            matrix = _filter_matrix(weight)
-            grad_weight = torch.einsum("ia,jb,ijoc->ocab", matrix, matrix, products)
+            products = torch.bmm(
+                _transform(grad, _spread).mT, _transform(_pad(x), _split, border=1)
+            )
+            grad_weight = products.flatten(1).T @ _filter_matrix(weight)  # C' * C, 9
+            grad_weight = grad_weight.view_as(weight)
         return grad_x, grad_weight, None
 
 
-def transform_filters(weight: Tensor) -> Tensor:
-    """Transform filters (C', C, 3, 3) to (16, C', C)."""
+def transform_filters(weight: Tensor, turned: bool = False) -> Tensor:
+    """Transform filters (C', C, 3, 3), or the same turned by 180 degrees, to (16, C', C)."""
     matrix = _filter_matrix(weight)
-    return torch.einsum("ia,jb,ocab->ijoc", matrix, matrix, weight).flatten(0, 1)
+    columns = weight.flatten(2).permute(2, 0, 1).flatten(1)  # 9, C' * C
+    return ((matrix.flip(1) if turned else matrix) @ columns).view(16, *weight.shape[:2])
 
 
 def _filter_matrix(weight: Tensor) -> Tensor:
-    return weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    """What makes 16 numbers of the 9 of a filter."""
+    side = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
+    return torch.kron(side, side)
 
 
 def _convolve(x: Tensor, filters: Tensor) -> Tensor:
     """Convolve (N, H, W, C) with filters of `transform_filters` to (N, H, W, C')."""
     images, height, width, _ = x.shape
-    products = torch.bmm(_transform(_pad(x), _split), filters.mT)  # 16, tiles, C'
+    products = torch.bmm(_transform(_pad(x), _split, border=1), filters.mT)  # 16, tiles, C'
     products = products.view(4, 4, images, height // 2, width // 2, -1)
     rows = [torch.stack(_join(half), 3) for half in _join(products)]  # N, H / 2, W / 2, 2, C'
     return torch.stack(rows, 2).view(images, height, width, -1)
@@ -106,17 +110,26 @@ def _pad(x: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 1, 1, 1, 1))
 
 
-def _transform(x: Tensor, along: Callable[[Tensor, int], tuple[Tensor, ...]]) -> Tensor:
-    """Transform along height, then along width, to (16, tiles, C)."""
-    parts = [part for rows in along(x, 1) for part in along(rows, 2)]
-    return torch.stack(parts).flatten(1, 3)
+def _transform(x: Tensor, along: Callable[[Tensor, int, Tensor], None], border: int = 0) -> Tensor:
+    """Transform pixels and a border along height, then along width, to (16, tiles, C)."""
+    images, height, width, channels = x.shape
+    tall, wide = height // 2 - border, width // 2 - border
+    rows = x.new_empty(4, images, tall, width, channels)
+    parts = x.new_empty(4, 4, images, tall, wide, channels)
+    along(x, 1, rows)
+    for row, part in zip(rows, parts, strict=True):
+        along(row, 2, part)
+    return parts.view(16, -1, channels)
 
 
-def _split(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+def _split(x: Tensor, dim: int, out: Tensor) -> None:
     """Of each run of 4 pixels, 2 apart: its four sums."""
     count = x.shape[dim] - 3
     a, b, c, d = (x.narrow(dim, i, count).unfold(dim, 1, 2).squeeze(-1) for i in range(4))
-    return a - c, b + c, c - b, b - d
+    torch.sub(a, c, out=out[0])
+    torch.add(b, c, out=out[1])
+    torch.sub(c, b, out=out[2])
+    torch.sub(b, d, out=out[3])
 
 
 def _join(products: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +138,10 @@ def _join(products: Tensor) -> tuple[Tensor, Tensor]:
     return a + b + c, b - c - d
 
 
-def _spread(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+def _spread(x: Tensor, dim: int, out: Tensor) -> None:
     """Of each two neighbours: what the four products have of them; the adjoint of `_join`."""
     a, b = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
-    return a, a + b, a - b, -b
+    out[0] = a
+    torch.add(a, b, out=out[1])
+    torch.sub(a, b, out=out[2])
+    torch.neg(b, out=out[3])

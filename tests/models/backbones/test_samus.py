@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from echozoo.errors import ConfigError
@@ -208,9 +209,9 @@ class TestConvPlugins:
         branch, plugins = model.cnn_branch, model.conv_plugins
         images = torch.rand(2, 3, 32, 32)
         x = plugins["0"][0](branch.stem(images))
-        x = branch.downs[1](branch.downs[0](x))
+        x = branch.downs[1](F.max_pool2d(branch.downs[0](F.max_pool2d(x, 2)), 2))
         x = plugins["2"][1](plugins["2"][0](x))
-        wanted = plugins["3"][0](branch.downs[2](x))
+        wanted = plugins["3"][0](branch.downs[2](F.max_pool2d(x, 2)))
         seen = []
         model.blocks[1].cross_attn.register_forward_pre_hook(
             lambda _, inputs: seen.append(inputs[1])

@@ -62,7 +62,7 @@ def test_position_adapter_runs_once_in_evaluation():
     adapter = PositionAdapter(4, 1).eval()
     table = nn.Parameter(torch.randn(1, 4, 4, 4))
     calls = []
-    adapter.downs.register_forward_hook(lambda *_: calls.append(1))
+    adapter.downs[0].register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         small = adapter(table)
         assert adapter(table) is small
