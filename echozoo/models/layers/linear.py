@@ -35,7 +35,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (..., C) to (..., C)."""
-        return self.lin2(F.gelu(self.lin1(x)))
+        return self.lin2(self._widen(x))
+
+    def _widen(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or not isinstance(self.lin1, Linear) or not _onednn_pays(x):
+            return F.gelu(self.lin1(x))
+        return _product(x, self.lin1.weight, self.lin1.bias, "gelu")  # one pass over memory less
 
 
 class _Linear(torch.autograd.Function):
@@ -61,9 +66,9 @@ class _Linear(torch.autograd.Function):
         return tuple(grads)
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     # What inductor makes of a linear layer; it has no gradient of its own.
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
 
 
 def _onednn_pays(x: Tensor) -> bool:
