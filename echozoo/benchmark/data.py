@@ -14,7 +14,7 @@ from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
 from echozoo.benchmark.results import Column, Result, number, span, text
-from echozoo.benchmark.timing import Timing, alternate, ratio
+from echozoo.benchmark.timing import Timing, alternate, row_of
 from echozoo.engine import launch
 from echozoo.errors import ConfigError
 from echozoo.registry import DATASETS
@@ -81,20 +81,14 @@ def compare_data(cfg: Config, repeats: int = 5, warmup: int = 1, workers: int = 
 def _rows(what: str, timings: Mapping[str, Timing], clips: int) -> list[dict[str, Any]]:
     rows = []
     for name, timing in timings.items():
-        gain = ratio(timings[DECODED], timing)
         rows.append(
             {
                 "what": what,
                 "side": name,
                 "clips": clips,
-                "median_s": timing.median,
-                "quartiles_s": timing.quartiles,
-                "extremes_s": timing.extremes,
-                "seconds": timing.seconds,
                 "median_s_per_clip": timing.median / clips,
                 "clips_per_s": clips / timing.median,
-                "speedup": gain.medians,
-                "speedup_range": (gain.low, gain.high),
+                **row_of(timing, timings[DECODED]),
             }
         )
     return rows

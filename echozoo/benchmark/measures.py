@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from echozoo.benchmark.results import Column, Result, number, span, text
-from echozoo.benchmark.timing import alternate, ratio
+from echozoo.benchmark.timing import alternate, row_of
 from echozoo.errors import EchoZooError
 from echozoo.evaluation.functional.masks import resize_nearest
 from echozoo.evaluation.functional.surface import PUBLISHED_SIZE
@@ -64,21 +64,15 @@ def compare_measures(
     first, own = sides
     difference, where = _largest_difference(found[own], found[first])
     for name, timing in timings.items():
-        gain = ratio(timings[first], timing)
         result.rows.append(
             {
                 "side": name,
                 "images": images,
                 "cases": cases,
-                "median_s": timing.median,
-                "quartiles_s": timing.quartiles,
-                "extremes_s": timing.extremes,
-                "seconds": timing.seconds,
                 "median_s_per_case": timing.median / cases,
-                "speedup": gain.medians,
-                "speedup_range": (gain.low, gain.high),
                 "difference": difference if name == own else None,
                 "means": found[name],
+                **row_of(timing, timings[first]),
             }
         )
     result.notes = [

@@ -16,7 +16,7 @@ from echozoo.benchmark.reference import find_reference
 from echozoo.benchmark.results import Result
 from echozoo.benchmark.setting import Setting, Shape, Variant
 from echozoo.benchmark.sides import Side, make_side, side_memory
-from echozoo.benchmark.timing import Timing, alternate, ratio
+from echozoo.benchmark.timing import alternate, row_of
 from echozoo.errors import ConfigError
 
 TOLERANCE = 1e-4
@@ -108,7 +108,8 @@ def _measure(
     rows: list[dict[str, Any]] = []
     for name, variant in names.items():
         row = {"side": name, "batch": shape.clips, "frames": shape.frames}
-        row |= _times(timings[name], timings[first], shape)
+        row |= row_of(timings[name], timings[first])
+        row["median_s_per_image"] = row["median_s"] / shape.images
         row["flops"] = None if variant and variant.int8 else flops.get(name, flops[PLAIN])
         judged = name != standard and (variant is not None or standard == first)
         row |= _difference(setting, outputs[name], outputs[standard], judged)
@@ -166,19 +167,6 @@ def _trained(side: Side) -> Tensor:
         hook.remove()
     losses += [side.run() for _ in range(STEPS - 1)]
     return torch.stack([*losses, torch.stack(squares).sum().sqrt()]).float().cpu()
-
-
-def _times(timing: Timing, first: Timing, shape: Shape) -> dict[str, Any]:
-    gain = ratio(first, timing)
-    return {
-        "median_s": timing.median,
-        "quartiles_s": timing.quartiles,
-        "extremes_s": timing.extremes,
-        "seconds": timing.seconds,
-        "median_s_per_image": timing.median / shape.images,
-        "speedup": gain.medians,
-        "speedup_range": (gain.low, gain.high),
-    }
 
 
 def _difference(

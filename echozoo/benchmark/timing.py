@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,24 @@ def ratio(slower: Timing, faster: Timing) -> Ratio:
     """
     pairs = [a / b for a, b in zip(slower.seconds, faster.seconds, strict=True)]
     return Ratio(slower.median / faster.median, min(pairs), max(pairs))
+
+
+def row_of(timing: Timing, first: Timing) -> dict[str, Any]:
+    """What a table says of a side's times.
+
+    Args:
+        timing: The side's.
+        first: Of the side that it is compared with, measured in the same rounds.
+    """
+    gain = ratio(first, timing)
+    return {
+        "median_s": timing.median,
+        "quartiles_s": timing.quartiles,
+        "extremes_s": timing.extremes,
+        "seconds": timing.seconds,
+        "speedup": gain.medians,
+        "speedup_range": (gain.low, gain.high),
+    }
 
 
 def alternate(

@@ -78,6 +78,7 @@ def _onednn_pays(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
         and _onednn_is_quicker()
     )
 

@@ -71,8 +71,9 @@ def filled_attention(
         filled.append(row_bias[..., :height].logsumexp(-1) + beside)
     filled = torch.stack(filled, -1).logsumexp(-1, keepdim=True)
     bias = torch.cat([_sum(row_bias[..., :height], col_bias[..., :width]), filled], -1)
+    # Not len(tokens): in an export it would be a number.
     k, v = (
-        torch.cat([tokens, one.expand(len(tokens), -1, -1, -1)], 2)
+        torch.cat([tokens, one.expand(tokens.shape[0], -1, -1, -1)], 2)
         for tokens, one in ((k, key), (v, value))
     )
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
