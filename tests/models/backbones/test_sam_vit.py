@@ -84,6 +84,16 @@ def test_oblong_and_gray_inputs():
     torch.testing.assert_close(out, model(gray.expand(-1, 3, -1, -1)))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tokens_channels_are_side_by_side(channels):
+    model = SAMViT(img_size=64, **SMALL).eval()
+    seen = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    model(torch.rand(2, channels, 64, 64))
+    assert seen == [True] * 3
+
+
 def test_overlapping_patches_give_one_token_a_stride():
     model = SAMViT(img_size=64, patch_stride=8, pos_embed_size=4, **SMALL)
     assert model.pos_embed.shape == (1, 4, 4, 16)

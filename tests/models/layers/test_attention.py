@@ -16,11 +16,14 @@ from echozoo.models.layers.attention import CrossAttention, GridAttention
 from echozoo.models.layers.relative_attention import _attend_by_channels
 
 
-def pair(size: int, window: int = 0, heads: int = 2) -> tuple[GridAttention, Attention]:
-    ours = GridAttention(8, heads, size, window)
-    for table in (ours.rel_pos_h, ours.rel_pos_w):
-        torch.nn.init.normal_(table)
-    theirs = Attention(8, heads, use_rel_pos=True, input_size=(window or size,) * 2)
+def pair(
+    size: int, window: int = 0, heads: int = 2, positions: bool = True
+) -> tuple[GridAttention, Attention]:
+    ours = GridAttention(8, heads, size, window, positions)
+    if positions:
+        torch.nn.init.normal_(ours.rel_pos_h)
+        torch.nn.init.normal_(ours.rel_pos_w)
+    theirs = Attention(8, heads, use_rel_pos=positions, input_size=(window or size,) * 2)
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
@@ -40,7 +43,7 @@ def _pieces(request, monkeypatch):
 
 @pytest.mark.usefixtures("_pieces")
 @pytest.mark.parametrize("window", [0, 3])
-@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (6, 3)])
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3), (6, 3)])
 def test_equals_sam_with_and_without_gradients(shape, window):
     ours, theirs = pair(4, window)
     x = torch.randn(2, *shape, 8)
@@ -59,6 +62,14 @@ def test_equals_sam_with_and_without_gradients(shape, window):
         grads.append([leaf.grad, *(p.grad for _, p in sorted(attention.named_parameters()))])
     torch.testing.assert_close(*outs)
     torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (6, 3)])
+def test_windows_without_positions(shape):
+    ours, theirs = pair(4, 3, positions=False)
+    x = torch.randn(2, *shape, 8)
+    torch.testing.assert_close(ours(x), in_windows(theirs, x, 3))
 
 
 @pytest.mark.parametrize("window", [0, 3])
