@@ -6,7 +6,7 @@ arXiv 1509.09308). cuDNN does so by itself; torch's convolutions on a CPU do not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,9 @@ class Conv3x3(nn.Conv2d):
         """Map (N, C, H, W) to (N, C', H, W)."""
         if not self._winograd_pays(x):
             return super().forward(x)
-        filters = self._filters([self.weight], lambda: transform_filters(self.weight.detach()))
+        filters = None
+        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+            filters = self._filters([self.weight], self._transformed)
         out = _Winograd.apply(x.permute(0, 2, 3, 1), self.weight, filters)  # N, H, W, C'
         return out.permute(0, 3, 1, 2)  # N, C', H, W
 
@@ -43,6 +45,9 @@ class Conv3x3(nn.Conv2d):
         """Change the mode; what was derived from the weights is forgotten."""
         self._filters.forget()
         return super().train(mode)
+
+    def _transformed(self) -> Tensor:
+        return torch.stack(list(transform_filters(self.weight.detach())))
 
     def _winograd_pays(self, x: Tensor) -> bool:
         """On a CPU, in single precision, for many channels; compilers and exports see a Conv2d."""
@@ -59,13 +64,14 @@ class Conv3x3(nn.Conv2d):
 class _Winograd(torch.autograd.Function):
     """A convolution (N, H, W, C) -> (N, H, W, C') of even sides; keeps its input alone.
 
-    Called with the input, the weight (C', C, 3, 3) and what `transform_filters` makes of it.
+    Called with the input, the weight (C', C, 3, 3) and what `transform_filters` makes of it, or
+    None.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, filters: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, filters: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _convolve(x, filters)
+        return _convolve(x, transform_filters(weight) if filters is None else filters)
 
     @staticmethod
     @once_differentiable
@@ -74,33 +80,38 @@ class _Winograd(torch.autograd.Function):
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             # The adjoint is the convolution with the filters turned round.
-            grad_x = _convolve(grad, transform_filters(weight, turned=True).mT)
+            turned = (filters.mT for filters in transform_filters(weight, turned=True))
+            grad_x = _convolve(grad, turned)
         if ctx.needs_input_grad[1]:
-            products = torch.bmm(
-                _transform(grad, _spread).mT, _transform(_pad(x), _split, border=1)
-            )
-            grad_weight = products.flatten(1).T @ _filter_matrix(weight)  # C' * C, 9
-            grad_weight = grad_weight.view_as(weight)
+            grad_weight = weight.new_zeros(9, weight[:, :, 0, 0].numel())  # 9, C' * C
+            parts = zip(_transform(grad, _spread), _transform(_pad(x), _split, 1), strict=True)
+            for matrix, (left, right) in zip(_filter_matrix(weight), parts, strict=True):
+                grad_weight.addmm_(matrix.T, torch.bmm(left.mT, right).flatten(1))
+            grad_weight = grad_weight.T.reshape(weight.shape)
         return grad_x, grad_weight, None
 
 
-def transform_filters(weight: Tensor, turned: bool = False) -> Tensor:
-    """Transform filters (C', C, 3, 3), or the same turned by 180 degrees, to (16, C', C)."""
-    matrix = _filter_matrix(weight)
+def transform_filters(weight: Tensor, turned: bool = False) -> Iterator[Tensor]:
+    """Transform filters (C', C, 3, 3), or the same turned by 180 degrees, to 4 times (4, C', C).
+
+    All at once are so large that each time the system gives new memory for them, which is slow.
+    """
     columns = weight.flatten(2).permute(2, 0, 1).flatten(1)  # 9, C' * C
-    return ((matrix.flip(1) if turned else matrix) @ columns).view(16, *weight.shape[:2])
+    for matrix in _filter_matrix(weight):
+        yield ((matrix.flip(1) if turned else matrix) @ columns).view(4, *weight.shape[:2])
 
 
 def _filter_matrix(weight: Tensor) -> Tensor:
-    """What makes 16 numbers of the 9 of a filter."""
+    """What makes 4 x 4 numbers of the 9 of a filter: (4, 4, 9)."""
     side = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    return torch.kron(side, side)
+    return torch.kron(side, side).view(4, 4, 9)
 
 
-def _convolve(x: Tensor, filters: Tensor) -> Tensor:
+def _convolve(x: Tensor, filters: Iterable[Tensor]) -> Tensor:
     """Convolve (N, H, W, C) with filters of `transform_filters` to (N, H, W, C')."""
     images, height, width, _ = x.shape
-    products = torch.bmm(_transform(_pad(x), _split, border=1), filters.mT)  # 16, tiles, C'
+    parts = zip(_transform(_pad(x), _split, border=1), filters, strict=True)
+    products = torch.stack([torch.bmm(part, some.mT) for part, some in parts])
     products = products.view(4, 4, images, height // 2, width // 2, -1)
     rows = [torch.stack(_join(half), 3) for half in _join(products)]  # N, H / 2, W / 2, 2, C'
     return torch.stack(rows, 2).view(images, height, width, -1)
@@ -111,7 +122,7 @@ def _pad(x: Tensor) -> Tensor:
 
 
 def _transform(x: Tensor, along: Callable[[Tensor, int, Tensor], None], border: int = 0) -> Tensor:
-    """Transform pixels and a border along height, then along width, to (16, tiles, C)."""
+    """Transform pixels and a border along height, then along width, to (4, 4, tiles, C)."""
     images, height, width, channels = x.shape
     tall, wide = height // 2 - border, width // 2 - border
     rows = x.new_empty(4, images, tall, width, channels)
@@ -119,7 +130,7 @@ def _transform(x: Tensor, along: Callable[[Tensor, int, Tensor], None], border: 
     along(x, 1, rows)
     for row, part in zip(rows, parts, strict=True):
         along(row, 2, part)
-    return parts.view(16, -1, channels)
+    return parts.view(4, 4, -1, channels)
 
 
 def _split(x: Tensor, dim: int, out: Tensor) -> None:

@@ -11,10 +11,12 @@ from echozoo.models.layers.winograd import Conv3x3, _Winograd, transform_filters
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 6), (8, 2)])
-def test_equals_torch_with_gradients(size):
+@pytest.mark.parametrize("kept", [True, False])
+def test_equals_torch_with_gradients(size, kept):
     x = torch.randn(2, *size, 5, dtype=torch.double, requires_grad=True)
     weight = torch.randn(3, 5, 3, 3, dtype=torch.double, requires_grad=True)
-    found = _Winograd.apply(x, weight, transform_filters(weight.detach()))
+    filters = torch.stack(list(transform_filters(weight.detach()))) if kept else None
+    found = _Winograd.apply(x, weight, filters)
     wanted = F.conv2d(x.permute(0, 3, 1, 2), weight, padding=1).permute(0, 2, 3, 1)
     torch.testing.assert_close(found, wanted)
     change = torch.randn_like(found)
