@@ -92,9 +92,10 @@ def _linear(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
     return 2 * x.numel() * weight.shape[0]
 
 
-# torch has none for the fused attention and the linear layers of CPUs.
+# torch has none for the fused attention and the linear layers of CPUs, and for addmm in place.
 _FORMULAS = flop_registry | {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: shape_wrapper(_forward),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: shape_wrapper(_backward),
+    torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm],
     torch.ops.mkldnn._linear_pointwise: _linear,
 }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.layers.linear import Linear
 
 # CPUs without VNNI add two products in 16 bits: 2 * 255 * 64 is the most that fits, so weights
 # give up a bit. Activations, which vary more, keep all of theirs.
@@ -90,7 +91,7 @@ def quantize_linear(model: nn.Module) -> nn.Module:
         (module, key): layer
         for module in model.backbone.modules()
         for key, layer in module.named_children()
-        if isinstance(layer, nn.Linear)
+        if type(layer) in (nn.Linear, Linear)  # others, as in MultiheadAttention, are read inside
     }
     if not parents:
         raise ConfigError(

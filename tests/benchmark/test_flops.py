@@ -46,6 +46,11 @@ def test_attention_with_its_backward_pass_is_seven_products():
     assert count_flops(run) == (2 + 5) * PRODUCT
 
 
+def test_a_product_that_is_added_in_place_counts():
+    total, left, right = torch.zeros(3, 4), torch.randn(3, 5), torch.randn(5, 4)
+    assert count_flops(lambda: total.addmm_(left, right)) == 2 * (3 * 5 * 4)
+
+
 @pytest.mark.parametrize("onednn", [True, False])
 def test_a_linear_layer_counts_whoever_multiplies(monkeypatch, onednn):
     monkeypatch.setattr(linear, "_onednn_is_quicker", lambda: onednn)

@@ -55,12 +55,17 @@ class GridAttention(nn.Module):
         Returns:
             (B, H, W, C).
         """
-        qkv = self.qkv(x)
-        if not self.window_size:
-            return self.proj(self._attend(qkv, x.shape[1:3]))
-        # The last windows may have fewer rows or columns of tokens: they go by themselves.
+        qkv, size = self.qkv(x), x.shape[1:3]
+        if not self.window_size or not any(side % self.window_size for side in size):
+            window = [self.window_size] * 2 if self.window_size else size
+            return self.proj(self._attend(qkv, window))
+        # The last windows have fewer rows or columns of tokens: they go by themselves. SAM fills
+        # them up with tokens of zeros, which take part in the attention.
+        filling = self.qkv(x.new_zeros(1, x.shape[-1]))
         strips = [
-            torch.cat([self._attend(part, self._window(part)) for part in self._cut(strip, 2)], 2)
+            torch.cat(
+                [self._attend(part, self._window(part), filling) for part in self._cut(strip, 2)], 2
+            )
             for strip in self._cut(qkv, 1)
         ]
         return self.proj(torch.cat(strips, 1))
@@ -74,12 +79,13 @@ class GridAttention(nn.Module):
     def _window(self, qkv: Tensor) -> list[int]:
         return [min(side, self.window_size) for side in qkv.shape[1:3]]
 
-    def _attend(self, qkv: Tensor, window: Sequence[int]) -> Tensor:
+    def _attend(self, qkv: Tensor, window: Sequence[int], filling: Tensor | None = None) -> Tensor:
         """Attend within windows.
 
         Args:
             qkv: Queries, keys and values (B, H, W, 3 * C).
             window: Height and width of a window; they divide H and W.
+            filling: Query, key and value (1, 3 * C) of what fills up smaller windows.
 
         Returns:
             (B, H, W, C).
@@ -89,11 +95,13 @@ class GridAttention(nn.Module):
         grid = (batch, height // tall, tall, width // wide, wide)
         qkv = qkv.view(*grid, 3, self.num_heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         qkv = qkv.flatten(5, 6).flatten(1, 3)  # 3, windows, heads, tall * wide, d
-        out = self._attend_tokens(*qkv.unbind(), window)
+        out = self._attend_tokens(*qkv.unbind(), window, filling)
         out = out.view(*grid[:2], grid[3], self.num_heads, *window, -1)
         return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
 
-    def _attend_tokens(self, q: Tensor, k: Tensor, v: Tensor, window: Sequence[int]) -> Tensor:
+    def _attend_tokens(
+        self, q: Tensor, k: Tensor, v: Tensor, window: Sequence[int], filling: Tensor | None
+    ) -> Tensor:
         """Attend from queries to keys (windows, heads, tall * wide, d)."""
         whole = [max(side, self.window_size) for side in window]
         full = whole == list(window)
@@ -103,8 +111,6 @@ class GridAttention(nn.Module):
         tables = rows[: window[0]], columns[: window[1]]
         if full:
             return relative_attention(q, k, v, *tables)
-        # SAM fills such windows up with tokens of zeros, which take part in the attention.
-        filling = self.qkv(q.new_zeros(1, self.qkv.in_features))
         _, key, value = filling.view(3, self.num_heads, 1, -1)
         return filled_attention(q, k, v, *tables, key, value)
 

@@ -62,7 +62,9 @@ def test_mixed_and_double_precision_are_torchs(products):
 
 
 @torch.no_grad()
-def test_mlp():
+@pytest.mark.parametrize("onednn", [True, False])
+def test_mlp(monkeypatch, onednn):
+    monkeypatch.setattr(linear, "_onednn_is_quicker", lambda: onednn)
     mlp, x = MLP(4, 6), torch.randn(2, 3, 4)
     wanted = F.linear(
         F.gelu(F.linear(x, mlp.lin1.weight, mlp.lin1.bias)), mlp.lin2.weight, mlp.lin2.bias
