@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from echozoo import run_folder
 from echozoo.engine import failures, launch
+from echozoo.engine.distributed import process_group
 from echozoo.errors import ConfigError, one_line_errors
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     args = parse_args()
     if args.work_dir is None and Path(args.checkpoint).is_dir():
         args.work_dir = str(Path(args.checkpoint, "int8")) if args.int8 else args.checkpoint
-    with failures.one_line():
+    with process_group(), failures.one_line():
         cfg = launch.read_config(args)
         cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
         cfg.resume = False

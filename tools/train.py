@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from echozoo import run_folder
 from echozoo.engine import failures, launch, training_options
-from echozoo.engine.distributed import launched_rank
+from echozoo.engine.distributed import launched_rank, process_group
 from echozoo.errors import one_line_errors
 
 
@@ -79,7 +79,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
 def main() -> None:
     """Train."""
     args = parse_args()
-    with failures.one_line():
+    with process_group(), failures.one_line():
         cfg = launch.read_config(args)
         if args.resume is not None:
             set_resume(cfg, args.resume)

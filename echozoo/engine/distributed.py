@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -59,6 +61,20 @@ def prepare_processes(cfg: Config) -> None:
     )
     wrapper.update(cfg.get("model_wrapper_cfg") or {})
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Leave the process group in the end, where the code below has joined one.
+
+    A group that is left to the interpreter's last moments has threads that still run then, and
+    now and then the process is aborted for it, after all its work is done.
+    """
+    try:
+        yield
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _check_gpu_for_process() -> None:

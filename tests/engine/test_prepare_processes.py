@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from echozoo.engine.distributed import launched_processes, launched_rank, prepare_processes
+from echozoo.engine.distributed import (
+    launched_processes,
+    launched_rank,
+    prepare_processes,
+    process_group,
+)
 from echozoo.errors import ConfigError
 
 VARIABLES = (
@@ -64,3 +71,22 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match=r"more processes than the 2 GPU\(s\)"):
         prepare_processes(cfg)
+
+
+@pytest.mark.parametrize("error", [None, KeyError])
+def test_a_group_that_was_joined_is_left(tmp_path, error):
+    with pytest.raises(error) if error else contextlib.nullcontext(), process_group():
+        torch.distributed.init_process_group(
+            "gloo",
+            store=torch.distributed.FileStore(str(tmp_path / "store"), 1),
+            rank=0,
+            world_size=1,
+        )
+        if error:
+            raise error
+    assert not torch.distributed.is_initialized()
+
+
+def test_no_group_is_nothing_to_leave():
+    with process_group():
+        pass
