@@ -27,10 +27,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from echozoo.datasets.anatomy import STRUCTURES, VIEWS
+from echozoo.datasets.checks import check_labels
 from echozoo.datasets.io import read_volume
 from echozoo.datasets.layout import find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import SCHEMES, SUBSETS, split_patients
-from echozoo.datasets.transforms.loading import check_labels
 from echozoo.errors import ConfigError, DataError, one_line_errors
 from echozoo.evaluation.functional.attributes import ATTRIBUTES, BY_KEY, film_attributes
 from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, Limit, derive_limits

@@ -73,7 +73,8 @@ def compare_data(cfg: Config, repeats: int = 5, warmup: int = 1, workers: int = 
     result.notes = [
         f"epochs of each by turns: {repeats}, after {warmup} that do not count; loaded in {where}, "
         f"batches of {batch_size}; a training step starves where its clips take longer than it",
-        "whole pipeline: reading, resizing, augmentations, prompts, packing, batches",
+        "reading alone: the first step of the pipeline, with resizing where that does it; whole "
+        "pipeline: also augmentations, prompts, packing, batches",
     ]
     return result
 

@@ -1,7 +1,7 @@
-"""Decoded volumes on disk, memory-mapped: decompression happens once, not once an epoch.
+"""Decoded volumes, and what is made of them, on disk and memory-mapped: once, not once an epoch.
 
 An entry is one file: a line of JSON (shape, spacing, checksum, and the sizes and times of the
-files it was made from), then the pixels. It is written under a name of its own and moved into
+files that it was made from), then the pixels. It is written under a name of its own and moved into
 place whole, so several processes may build the same entry at once and none reads half of one.
 """
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import uuid
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from echozoo.datasets.integrity import source_files
 from echozoo.datasets.io import Volume, read_volume
 from echozoo.datasets.notices import notice
 
-_FORMAT = 1
+_FORMAT = 2
 _ALIGN = 64
 
 # Entries whose checksum this process has compared: (path, time, size).
@@ -29,7 +32,7 @@ _verified: set[tuple[Path, int, int]] = set()
 
 
 def resolve_cache_dir(data_root: str | Path, cache_dir: str | Path | None = None) -> Path:
-    """Choose the folder for decoded volumes.
+    """Choose the folder of the cache.
 
     In this order: the one told; the environment's ECHOZOO_CACHE; ``.echozoo_cache`` in the data
     folder; and where that cannot be written, a folder of its own in the user's cache directory,
@@ -65,27 +68,58 @@ def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) 
         label: As in `read_volume`.
 
     Returns:
-        The volume; its array (T, H, W) uint8 is a read-only memory map, or a plain read-only
-        array where the cache could not be written (which is said once).
+        The volume; its array (T, H, W) uint8 is read-only, see `cached_array`.
 
     Raises:
         DataError: As `read_volume`.
     """
-    path, cache_dir = Path(path), Path(cache_dir)
-    entry = _entry_path(path.absolute(), cache_dir.absolute())
-    stamp = _stamp(path, label)
-    volume = _read_entry(entry, stamp)
-    if volume is None:
-        decoded = read_volume(path, label)
+
+    def decode() -> tuple[np.ndarray, dict]:
+        volume = read_volume(path, label)
+        return volume.array, {"spacing": volume.spacing}
+
+    array, facts = cached_array(
+        (Path(path),), Path(cache_dir), "label" if label else "image", decode
+    )
+    dy, dx = facts["spacing"]
+    return Volume(array, (dy, dx))
+
+
+def cached_array(
+    sources: tuple[Path, ...],
+    cache_dir: Path,
+    kind: str,
+    make: Callable[[], tuple[np.ndarray, dict[str, Any]]],
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read what follows from some volumes on disk through the cache.
+
+    Args:
+        sources: The volumes' files. Where one has changed since, the entry is made again.
+        cache_dir: Folder of the cache; made where absent.
+        kind: What is made of them, in a word that tells it from all else made of them.
+        make: Makes the array, uint8, and facts about it that JSON can hold.
+
+    Returns:
+        The array, a read-only memory map, or a plain read-only array where the cache could not be
+        written (which is said once); and the facts, with lists for tuples.
+
+    Raises:
+        DataError: A source is absent or empty, or as ``make`` raises it.
+    """
+    entry = _entry_path(sources, cache_dir, kind, Path.cwd())
+    stamp = _stamp(sources)
+    found = _read_entry(entry, stamp)
+    if found is None:
+        array, facts = make()
         try:
-            _write_entry(entry, decoded, stamp)
+            _write_entry(entry, array, facts, stamp)
         except OSError as error:
             notice(f"{cache_dir}: no cache ({error.strerror}); volumes are decoded at every read")
-        volume = _read_entry(entry, stamp)
-        if volume is None:
-            decoded.array.setflags(write=False)
-            volume = decoded
-    return volume
+        found = _read_entry(entry, stamp)
+        if found is None:
+            array.setflags(write=False)
+            found = array, facts
+    return found
 
 
 def _is_writable(folder: Path) -> bool:
@@ -100,18 +134,20 @@ def _is_writable(folder: Path) -> bool:
 
 
 @functools.cache  # resolving asks for the state of every folder on the way
-def _entry_path(path: Path, cache_dir: Path) -> Path:
+def _entry_path(sources: tuple[Path, ...], cache_dir: Path, kind: str, here: Path) -> Path:
     # Relative, so that a cache beside its data serves wherever both are mounted.
-    place = os.path.relpath(path.resolve(), cache_dir.resolve())
-    return cache_dir / f"{path.name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}.cache"
+    base = (here / cache_dir).resolve()
+    places = [os.path.relpath((here / source).resolve(), base) for source in sources]
+    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()[:12]
+    return cache_dir / f"{sources[0].name}-{kind}-{digest}.cache"
 
 
-def _stamp(path: Path, label: bool) -> list:
-    states = [file.stat() for file in source_files(path)]
-    return [_FORMAT, label, *([state.st_mtime_ns, state.st_size] for state in states)]
+def _stamp(sources: tuple[Path, ...]) -> list:
+    states = [file.stat() for source in sources for file in source_files(source)]
+    return [_FORMAT, *([state.st_mtime_ns, state.st_size] for state in states)]
 
 
-def _read_entry(entry: Path, stamp: list) -> Volume | None:
+def _read_entry(entry: Path, stamp: list) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The entry as a memory map; None where it is absent, outdated or damaged."""
     try:
         with entry.open("rb") as file:
@@ -119,7 +155,7 @@ def _read_entry(entry: Path, stamp: list) -> Volume | None:
             state = os.fstat(file.fileno())
             header = json.loads(line)
             shape = tuple(header["shape"])
-            if header["stamp"] != stamp or state.st_size != len(line) + int(np.prod(shape)):
+            if header["stamp"] != stamp or state.st_size != len(line) + math.prod(shape):
                 return None
             array = np.memmap(file, np.uint8, "r", offset=len(line), shape=shape)
         key = (entry, state.st_mtime_ns, state.st_size)
@@ -127,20 +163,14 @@ def _read_entry(entry: Path, stamp: list) -> Volume | None:
             if zlib.crc32(array) != header["crc32"]:
                 return None
             _verified.add(key)
-        dy, dx = header["spacing"]
-        return Volume(array, (dy, dx))
+        return array, header
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write_entry(entry: Path, volume: Volume, stamp: list) -> None:
-    array = np.ascontiguousarray(volume.array)
-    header = {
-        "stamp": stamp,
-        "shape": array.shape,
-        "spacing": volume.spacing,
-        "crc32": zlib.crc32(array),
-    }
+def _write_entry(entry: Path, array: np.ndarray, facts: dict[str, Any], stamp: list) -> None:
+    array = np.ascontiguousarray(array)
+    header = {"stamp": stamp, "shape": array.shape, **facts, "crc32": zlib.crc32(array)}
     line = json.dumps(header).encode()
     line += b" " * (-(len(line) + 1) % _ALIGN) + b"\n"
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")

@@ -51,9 +51,10 @@ class CAMUSDataset(BaseDataset):
         quality: Grades to keep, of "Good", "Medium" and "Poor"; None keeps all. A view without an
             Info file has no grade and is left out where grades are asked for.
         structures: "lv", "myo", "la" or some of them: the others become background.
-        image_size: Size (H, W) of the network's input, for the `ResizeClip` of the pipeline.
-        cache_dir: Folder for decoded volumes, see `resolve_cache_dir`.
-        pipeline: Transforms; the first is `LoadClip`.
+        image_size: Size (H, W) of the network's input, for the `ResizeClip` or
+            `LoadResizedClip` of the pipeline.
+        cache_dir: Folder for decoded volumes and resized frames, see `resolve_cache_dir`.
+        pipeline: Transforms; the first is `LoadClip` or `LoadResizedClip`.
         test_mode: Whether samples are fixed and keep their native labels.
         **kwargs: Passed on to mmengine's BaseDataset (``indices``, ``lazy_init`` …).
 

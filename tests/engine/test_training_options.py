@@ -34,8 +34,8 @@ def test_mmcv_marks_its_random_transforms(cfg):
 def test_without_augmentation_the_rest_stays(cfg):
     test_pipeline = types(cfg, "test_dataloader")
     assert drop_augmentation(cfg) == RANDOM
-    assert types(cfg) == ["LoadClip", "ResizeClip", "PointPrompts", "PackClip"]
-    assert cfg.train_dataloader.dataset.pipeline[2].rule == "random"
+    assert types(cfg) == ["LoadResizedClip", "PointPrompts", "PackClip"]
+    assert cfg.train_dataloader.dataset.pipeline[1].rule == "random"
     assert types(cfg, "test_dataloader") == test_pipeline
     assert drop_augmentation(cfg) == []
 

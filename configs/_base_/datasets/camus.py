@@ -15,8 +15,7 @@ shared = dict(
 )
 
 train_pipeline = [
-    dict(type="LoadClip"),
-    dict(type="ResizeClip"),
+    dict(type="LoadResizedClip"),
     # The augmentations of the published SAMUS, each with probability 0.5.
     dict(type="RandomGamma", gamma=(1.0, 2.4), prob=0.5),
     dict(type="RandomRotate", degrees=30, prob=0.5),

@@ -137,7 +137,7 @@ class ResizeClip(BaseTransform):
         Raises:
             ConfigError: Neither this transform nor the data set has a size.
         """
-        size = self._size(results)
+        size = self.target_size(results)
         height, width = _fit(results, size) if self.keep_aspect else size
         old = results["images"].shape[1:]
         shrinks = height <= old[0] and width <= old[1]
@@ -157,7 +157,12 @@ class ResizeClip(BaseTransform):
         results["valid_size"] = (height, width)
         return results
 
-    def _size(self, results: dict) -> tuple[int, int]:
+    def target_size(self, results: dict) -> tuple[int, int]:
+        """Return the size (H, W) that a clip gets.
+
+        Raises:
+            ConfigError: Neither this transform nor the data set has a size.
+        """
         size = self.size or results.get("image_size")
         if not size:
             raise ConfigError(

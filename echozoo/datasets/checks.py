@@ -1,0 +1,73 @@
+"""What the files of a clip have to have in common, and what a mask may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from echozoo.datasets.anatomy import Structure
+from echozoo.errors import DataError
+
+_LABEL_MEANINGS = ", ".join(
+    ["0 background", *(f"{structure.value} {structure.full_name}" for structure in Structure)]
+)
+Size = tuple[int, int]
+Spacing = tuple[float, float]
+
+
+def check_one_grid(grids: Mapping[str, tuple[Size, Spacing]]) -> tuple[Size, Spacing]:
+    """Refuse frames that do not share one grid.
+
+    Args:
+        grids: Of each file its size (H, W) and its spacing (dy, dx) in mm; at least one file.
+
+    Returns:
+        The grid of the first.
+
+    Raises:
+        DataError: Another differs from it.
+    """
+    (first, (size, spacing)), *others = grids.items()
+    for path, (other_size, other_spacing) in others:
+        if other_size != size:
+            raise DataError(
+                f"{path}: frames of {_by(other_size)} pixels, wanted {_by(size)}"
+                f" as in {first}: the frames of a clip share one grid"
+            )
+        if not np.allclose(other_spacing, spacing, rtol=1e-3):
+            raise DataError(
+                f"{path}: spacing of {_by(other_spacing)} mm, wanted {_by(spacing)}"
+                f" as in {first}: the frames of a clip share one grid"
+            )
+    return size, spacing
+
+
+def check_same_size(image_file: str, image: np.ndarray, label_file: str, label: np.ndarray) -> None:
+    """Refuse a mask (T, H, W) of another size than its image.
+
+    Raises:
+        DataError: They differ.
+    """
+    if label.shape != image.shape:
+        raise DataError(
+            f"{label_file}: mask of {_by(label.shape)} (frames, rows, columns), wanted"
+            f" {_by(image.shape)} as its image {image_file}"
+        )
+
+
+def check_labels(label_file: str, labels: np.ndarray) -> None:
+    """Refuse a mask with labels that CAMUS does not have.
+
+    Raises:
+        DataError: There is one above 3.
+    """
+    if labels.max() > max(Structure):
+        found = ", ".join(str(value) for value in np.unique(labels)[:8])
+        raise DataError(
+            f"{label_file}: label values {found}, wanted only {_LABEL_MEANINGS}; convert the mask"
+        )
+
+
+def _by(numbers: tuple) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)
