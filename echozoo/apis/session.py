@@ -29,7 +29,8 @@ class ClickSession:
     """Segments a film from prompts.
 
     A model with temporal modules sees the clip of the film that a frame is in: clips of its
-    length that follow each other, the last one shifted back to end with the film.
+    length that follow each other, the last one shifted back to end with the film. Frames that two
+    clips share belong to the first, whichever a person clicks on first.
 
     Args:
         loaded: A model that takes prompts.
@@ -137,12 +138,14 @@ class ClickSession:
     def embedding(self, frame: int) -> Embedding:
         """The embedding of one frame; its clip is encoded where it is not known yet."""
         if frame not in self._cache:
-            window = self._windows[min(frame // self._step, len(self._windows) - 1)]
+            window = self._window_of(frame)
             first = min(window)
             frames = self.film.frames(first, max(window) + 1)
             clip = frames[np.array(window) - first]
             encoded = self.loaded.encode(clip, self.film.spacing)
             for place, index in enumerate(window):
+                if self._window_of(index) != window:
+                    continue
                 one = encoded[place : place + 1]
                 # A copy of its own: a view would keep the whole clip in memory.
                 self._cache[index] = Embedding(one.features.clone(), one.meta)
@@ -151,6 +154,9 @@ class ClickSession:
                 del self._cache[oldest]
         self._cache.move_to_end(frame)
         return self._cache[frame]
+
+    def _window_of(self, frame: int) -> Sequence[int]:
+        return self._windows[min(frame // self._step, len(self._windows) - 1)]
 
     def _checked(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, mask in masks.items():

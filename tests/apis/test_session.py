@@ -86,6 +86,16 @@ def test_the_real_clip_of_a_temporal_model(boxed: Path) -> None:
     torch.testing.assert_close(session.embedding(9).features, whole[2:3])
 
 
+def test_a_frame_of_two_clips_is_the_same_whatever_was_clicked_before(boxed: Path) -> None:
+    loaded = load_model(boxed, device="cpu")
+    first, other = (ClickSession(loaded, open_film(FILM)) for _ in range(2))
+    wanted = first.embedding(7).features  # in the clips 4 to 7 and 7 to 10
+    other.embedding(8)
+    assert torch.equal(other.embedding(7).features, wanted)
+    first.embedding(8)
+    assert torch.equal(first.embedding(7).features, wanted)
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
