@@ -9,7 +9,7 @@ from film_files import moving_disc
 
 from echozoo.apis.films import open_film
 from echozoo.apis.loading import load_model
-from echozoo.apis.model import LoadedModel
+from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import prompted_piece, prompts_from_masks, same_structure
 from echozoo.apis.session import ClickSession
 from echozoo.errors import ConfigError
@@ -30,8 +30,6 @@ class Threshold:
     def encode(self, frames, spacing=None):
         self.passes.append(len(frames))
         inputs, meta = self.loaded.prepare(frames, spacing)
-        from echozoo.apis.model import Embedding
-
         return Embedding(torch.as_tensor(frames.astype(np.float32))[:, None], meta)
 
     def decode(self, embedding, points=None, labels=None, boxes=None, masks=None, structures=()):
@@ -88,6 +86,13 @@ def test_the_real_clip_of_a_temporal_model(boxed: Path) -> None:
 
 def test_a_frame_of_two_clips_is_the_same_whatever_was_clicked_before(boxed: Path) -> None:
     loaded = load_model(boxed, device="cpu")
+    network = Threshold(loaded)
+
+    def encode(frames, spacing=None):
+        one = network.encode(frames, spacing)
+        return Embedding(one.features + float(frames.mean()), one.meta)  # neighbours leave a trace
+
+    loaded.encode = encode
     first, other = (ClickSession(loaded, open_film(FILM)) for _ in range(2))
     wanted = first.embedding(7).features  # in the clips 4 to 7 and 7 to 10
     other.embedding(8)
