@@ -15,6 +15,7 @@ from pathlib import Path
 
 from echozoo import run_folder
 from echozoo.evaluation.functional.aggregate import ALL, MEAN
+from echozoo.tables.lock import claim
 from echozoo.tables.record import RunRecord, machine, new_record, read_record
 from echozoo.tables.runs import Run
 
@@ -82,12 +83,18 @@ class Job:
         place: Its number among the runs.
 
     Raises:
-        ConfigError: The config's model cannot be built, to count its parameters.
+        ConfigError: Another process works on the run, or the config's model cannot be built, to
+            count its parameters.
     """
 
     def __init__(self, run: Run, steps: list[str], workshop: Workshop, place: int) -> None:
         self.run, self.steps, self.workshop, self.place = run, list(steps), workshop, place
-        self.record = read_record(run.folder) or new_record(run, workshop.gpus)
+        self.claim = claim(run.folder)
+        try:
+            self.record = read_record(run.folder) or new_record(run, workshop.gpus)
+        except BaseException:
+            self.claim.close()
+            raise
         self.record.hardware = machine()
         self.record.threads = workshop.threads
         self.record.jobs, self.record.processes = workshop.jobs, workshop.gpus
@@ -100,7 +107,6 @@ class Job:
 
     def start(self) -> None:
         """Start the process of the next step."""
-        self.run.folder.mkdir(parents=True, exist_ok=True)
         self.record.save(self.run.folder)
         self.counted = time.monotonic()
         with self.log.open("ab") as log:
@@ -124,11 +130,13 @@ class Job:
             return None
         self.save()
         if status:
+            self.claim.close()
             return f"{last_error(self.log, self.log_begin)} (exit status {status}; {self.log})"
         _finish(self.record, self.steps[0], self.run.folder)
         self.record.save(self.run.folder)
         del self.steps[0]
         if not self.steps:
+            self.claim.close()
             return ""
         self.start()
         return None
@@ -161,6 +169,7 @@ def stop(jobs: Sequence[Job]) -> None:
             _signal(job, signal.SIGKILL)
             job.process.wait()
         job.save()
+        job.claim.close()
 
 
 def last_error(log: Path, begin: int = 0) -> str:

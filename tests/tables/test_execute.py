@@ -12,6 +12,7 @@ from echozoo.errors import ConfigError
 from echozoo.tables.definition import read_definition
 from echozoo.tables.execute import execute, steps_left
 from echozoo.tables.job import Workshop, duration, last_error
+from echozoo.tables.lock import claim
 from echozoo.tables.record import read_record
 from echozoo.tables.runs import Run, Settings, plan_table, runs_of
 
@@ -160,12 +161,23 @@ def test_an_interrupted_run_of_another_config_is_not_resumed(runs, workshop, tmp
     assert "has changed since" in failure.reason
 
 
+def test_a_run_that_another_process_works_on_is_left_alone(runs, workshop) -> None:
+    other = claim(runs[2].folder)
+    (failure,) = execute(runs[2:], workshop, lambda line: None)
+    assert failure.reason.startswith(f"{runs[2].folder}: another run_table.py works on this run")
+    assert calls(workshop) == []
+    other.close()
+    assert execute(runs[2:], workshop, lambda line: None) == []
+    claim(runs[2].folder).close()  # given back in the end
+
+
 def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> None:
     config = tmp_path / "unet.py"
     config.write_text(config.read_text() + "model = dict(backbone=dict(type='UNot'))\n")
     failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
     assert list(failures) == [runs[2]]
     assert "no model is named 'UNot'; did you mean UNet?" in failures[runs[2]]
+    claim(runs[2].folder).close()  # nobody holds on to it
 
 
 def test_threads_share_the_cores(tmp_path, monkeypatch) -> None:
