@@ -18,7 +18,7 @@ from echozoo.datasets.films import (
     still_film,
     tiling_windows,
 )
-from echozoo.datasets.io import Info, read_info
+from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.notices import notice
 from echozoo.datasets.splits import split_patients

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echozoo.datasets.io import Info, read_shape
+from echozoo.datasets.info import Info
+from echozoo.datasets.io import read_shape
 from echozoo.datasets.layout import ViewFiles
 
 

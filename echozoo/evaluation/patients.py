@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echozoo.datasets.anatomy import INSTANTS, VIEWS
-from echozoo.datasets.io import IMAGE_SUFFIXES, Info, Volume, read_info, read_volume
+from echozoo.datasets.info import Info, read_info
+from echozoo.datasets.io import IMAGE_SUFFIXES, Volume, read_volume
 from echozoo.datasets.layout import FILM_NAMES, ViewFiles, scan_patient
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, disks

@@ -9,8 +9,6 @@ import pytest
 
 from echozoo.datasets.io import (
     IMAGE_SUFFIXES,
-    Info,
-    read_info,
     read_shape,
     read_volume,
     write_volume,
@@ -73,8 +71,6 @@ def test_real_mhd(shared):
     image = read_volume(folder / "patient0001_4CH_ED.mhd")
     assert image.array.shape == (1, 778, 549)
     assert image.spacing == (0.154, 0.308)
-    info = read_info(folder / "Info_4CH.cfg")
-    assert info == Info(0, 19, 20, "F", 56, "Good", 63.2, 94.0, 34.6, None)
 
 
 def test_labels_of_any_type_are_whole_numbers(tmp_path):
@@ -197,23 +193,3 @@ def test_writing_refuses(tmp_path):
     assert "shape (6,)" in refusal(write_volume, tmp_path / "a.nii", FRAMES[0, 0], SPACING)
     (tmp_path / "file").write_text("")
     refusal(write_volume, tmp_path / "file" / "a.nii", FRAMES, SPACING)
-
-
-def test_info_of_2023(tmp_path):
-    path = tmp_path / "Info_4CH.cfg"
-    path.write_bytes(
-        b"\xef\xbb\xbfED: 11\r\nES: 1\r\nNbFrame: 11\r\nSex: M\r\nAge: 65\r\n"
-        b"ImageQuality: medium\r\nEF: 9\r\nFrameRate: 56.5\r\nOther: x\r\n"
-    )
-    assert read_info(path) == Info(10, 0, 11, "M", 65, "Medium", 9, None, None, 56.5)
-
-
-def test_info_with_gaps_and_faults(tmp_path):
-    path = tmp_path / "Info_4CH.cfg"
-    path.write_text("\nED:\nAge: nan\nnonsense\n")
-    assert read_info(path) == Info()
-    path.write_text("ED: 0\n")
-    assert "ED is '0', wanted a whole number from 1 on" in refusal(read_info, path)
-    path.write_text("LVef: high\n")
-    assert "LVef is 'high', wanted a number" in refusal(read_info, path)
-    refusal(read_info, tmp_path / "absent.cfg")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import read_info, read_volume
+from echozoo.datasets.info import read_info
+from echozoo.datasets.io import read_volume
 from echozoo.datasets.phantom import PhantomOptions, write_phantom
 from echozoo.datasets.phantom.writing import VIEWS, draw_patient, split_patients
 from echozoo.errors import ConfigError, DataError

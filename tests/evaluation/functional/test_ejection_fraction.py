@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import read_info, read_volume
+from echozoo.datasets.info import read_info
+from echozoo.datasets.io import read_volume
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.disks import disks
 from echozoo.evaluation.functional.ejection_fraction import (

@@ -13,7 +13,7 @@ import torch.multiprocessing
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 
-from echozoo.datasets.io import Info
+from echozoo.datasets.info import Info
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.ejection_fraction import ejection_fraction
 from echozoo.evaluation.metrics.ejection_fraction_metric import EjectionFractionMetric
