@@ -1,0 +1,80 @@
+"""Where there is no GPU: does any network mix tensors of the CPU with those of a GPU?
+
+Fake tensors have a device and a shape, and compute nothing. Only forward passes: autograd wants the
+real device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from echozoo.engine.config_file import load_config
+from echozoo.engine.launch import forget_pretrained
+from echozoo.registry import MODELS
+from echozoo.structures import EchoDataSample
+
+GPU = torch.device("cuda", 0)
+FRAMES, STRUCTURES = 2, ("lv", "myo", "la")
+
+
+@pytest.fixture
+def fakes(monkeypatch) -> FakeTensorMode:
+    # It draws until a number fits, which a fake one never does.
+    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor)
+    shapes = ShapeEnv(allow_dynamic_output_shape_ops=True, allow_scalar_outputs=True)
+    return FakeTensorMode(shape_env=shapes, static_shapes=True)
+
+
+def build(cfg: Config) -> nn.Module:
+    forget_pretrained(cfg)
+    with GPU, DefaultScope.overwrite_default_scope("echozoo"):
+        model = MODELS.build(cfg.model)
+    model.data_preprocessor._device = GPU  # as .to() would; fake modules cannot be moved
+    return model
+
+
+def clip(size: tuple[int, int]) -> dict:
+    """A clip as a data loader gives it: on the CPU."""
+    sample = EchoDataSample()
+    count = len(STRUCTURES)
+    sample.set_data(
+        dict(
+            gt_labels=torch.zeros(FRAMES, *size, dtype=torch.uint8),
+            points=torch.zeros(FRAMES, count, 1, 2),
+            point_labels=torch.ones(FRAMES, count, 1, dtype=torch.int64),
+            boxes=torch.zeros(FRAMES, count, 4),
+        )
+    )
+    sizes = dict.fromkeys(("input_size", "valid_size", "native_size"), tuple(size))
+    sample.set_metainfo(dict(sizes, structures=STRUCTURES, frames=tuple(range(FRAMES))))
+    return dict(inputs=[torch.zeros(FRAMES, 1, *size)], data_samples=[sample])
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.py")), ids=lambda path: path.stem)
+def test_all_that_a_network_computes_is_where_its_weights_are(path, fakes):
+    cfg = load_config(str(path))
+    size = cfg.train_dataloader.dataset.image_size
+    with fakes:
+        model = build(cfg)
+        losses = model(**model.data_preprocessor(clip(size), True), mode="loss")
+        assert {loss.device for loss in losses.values()} == {GPU}
+        model.eval()
+        with torch.no_grad():
+            data = model.data_preprocessor(clip(size), False)
+            logits = model(**data, mode="tensor")
+            (predicted,) = model(**data, mode="predict")
+        assert logits.device == predicted.pred_labels.device == GPU
+
+
+def test_a_mixture_would_be_seen(fakes):
+    with fakes, pytest.raises(RuntimeError, match="at least two devices"):
+        nn.Linear(2, 2, device=GPU)(torch.ones(1, 2))
