@@ -125,8 +125,11 @@ class ClickSession:
         if not masks:
             raise ConfigError(f"{self.film.name}: frame {frame} has no mask to carry; segment it")
         yield frame, self._given(masks)
+        # Encoded with the frame and wanted again at the very end of a long film.
+        earlier = {index: self.embedding(index) for index in self._own(frame) if index < frame}
         for indices in (range(frame + 1, self.film.num_frames), range(frame - 1, -1, -1)):
             before = dict(masks)
+            self._cache.update(earlier)
             for index in indices:
                 prompts = prompts_from_masks(before, self.loaded.prompts)
                 labels = self.segment_all(index, prompts)
@@ -143,9 +146,7 @@ class ClickSession:
             frames = self.film.frames(first, max(window) + 1)
             clip = frames[np.array(window) - first]
             encoded = self.loaded.encode(clip, self.film.spacing)
-            for place, index in enumerate(window):
-                if self._window_of(index) != window:
-                    continue
+            for index, place in self._own(frame).items():
                 one = encoded[place : place + 1]
                 # A copy of its own: a view would keep the whole clip in memory.
                 self._cache[index] = Embedding(one.features.clone(), one.meta)
@@ -157,6 +158,12 @@ class ClickSession:
 
     def _window_of(self, frame: int) -> Sequence[int]:
         return self._windows[min(frame // self._step, len(self._windows) - 1)]
+
+    def _own(self, frame: int) -> dict[int, int]:
+        """The frames that belong to a frame's window, and their places in it."""
+        window = self._window_of(frame)
+        places = {index: place for place, index in enumerate(window)}
+        return {i: place for i, place in places.items() if self._window_of(i) == window}
 
     def _checked(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, mask in masks.items():

@@ -144,6 +144,15 @@ def test_carry_goes_through_the_film_both_ways(loaded: LoadedModel, start: int) 
         assert any(disc[y, x] for disc in DISC)
 
 
+def test_carry_encodes_a_clip_once(boxed: Path) -> None:
+    loaded = load_model(boxed, device="cpu")
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM), cache_frames=1)
+    carried = session.carry(6, {"lv": DISC[6]})
+    assert [index for index, _ in carried] == [*range(6, 11), *range(5, -1, -1)]
+    assert network.passes == [4, 4, 4]
+
+
 def test_carry_holds_on_to_what_is_lost(loaded: LoadedModel) -> None:
     network = Threshold(loaded)
     film = FILM.copy()
