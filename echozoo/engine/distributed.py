@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -65,16 +66,15 @@ def prepare_processes(cfg: Config) -> None:
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Leave the process group in the end, where the code below has joined one.
+    """Leave the process group in the end, where the code below has joined one and done its work.
 
-    A group that is left to the interpreter's last moments has threads that still run then, and
-    now and then the process is aborted for it, after all its work is done.
+    A thread of the group that still runs while Python ends aborts the process, now and then, after
+    all its work is done. After an error nothing is done: other processes may be waited for in vain.
     """
-    try:
-        yield
-    finally:
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+    yield
+    if dist.is_available() and dist.is_initialized():
+        gc.collect()  # a Runner refers to itself, and its wrapped model would keep the threads
+        dist.destroy_process_group()
 
 
 def _check_gpu_for_process() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import contextlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,18 +73,34 @@ def test_more_processes_than_gpus(monkeypatch):
         prepare_processes(cfg)
 
 
-@pytest.mark.parametrize("error", [None, KeyError])
-def test_a_group_that_was_joined_is_left(tmp_path, error):
-    with pytest.raises(error) if error else contextlib.nullcontext(), process_group():
-        torch.distributed.init_process_group(
-            "gloo",
-            store=torch.distributed.FileStore(str(tmp_path / "store"), 1),
-            rank=0,
-            world_size=1,
-        )
-        if error:
-            raise error
+def group_threads() -> int:
+    threads = Path("/proc/self/task").glob("*/comm")
+    return sum("gloo" in thread.read_text() for thread in threads)
+
+
+def join(folder: Path) -> None:
+    store = torch.distributed.FileStore(str(folder / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
+def test_a_group_is_left_with_its_threads(tmp_path):
+    with process_group():
+        join(tmp_path)
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))
+        model.runner = [model]  # refers to itself, as a Runner does
+        del model
+        assert group_threads() > 0
     assert not torch.distributed.is_initialized()
+    assert group_threads() == 0
+
+
+def test_after_an_error_nobody_is_waited_for(tmp_path):
+    join(tmp_path)
+    with pytest.raises(KeyError), process_group():
+        raise KeyError
+    assert torch.distributed.is_initialized()
+    torch.distributed.destroy_process_group()
 
 
 def test_no_group_is_nothing_to_leave():
