@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 
 def moving_disc(frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -18,6 +19,18 @@ def moving_disc(frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray
         inside = np.hypot(rows - size[0] / 2 - t % 5, columns - size[1] / 2) < radius
         frame[inside] += 170
     return film.astype(np.uint8)
+
+
+def write_itk(path: Path, array: np.ndarray, odd: bool = False) -> Path:
+    """A film or an image as ITK writes it, with a geometry of its own where that is odd."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((0.31, 0.154, 1.5)[: image.GetDimension()])
+    if odd:
+        image.SetOrigin((3.5, -7, 11))
+        image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    sitk.WriteImage(image, str(path))
+    return path
 
 
 def write_dicom(path: Path, frames: np.ndarray, region: dict | None = None, **tags: object) -> None:

@@ -3,21 +3,18 @@ from __future__ import annotations
 import csv
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from film_files import moving_disc, write_dicom, write_video
+from film_files import moving_disc, write_dicom, write_itk, write_video
 from PIL import Image
 
 from echozoo.apis.films import open_film
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.loading import load_model
 from echozoo.apis.predicting import label_without_prompts
-from echozoo.apis.writers import write_json
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.ejection_fraction import find_ed_es
 
@@ -27,17 +24,6 @@ CLICK = {
     "lv": {"point": [24, 20]},
     "la": {"points": [[20, 22], [1, 1]], "labels": [1, 0]},
 }
-
-
-def write_itk(path: Path, array: np.ndarray, odd: bool = False) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing((0.31, 0.154, 1.5)[: image.GetDimension()])
-    if odd:
-        image.SetOrigin((3.5, -7, 11))
-        image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
-    sitk.WriteImage(image, str(path))
-    return path
 
 
 def write_mixed(folder: Path) -> dict[str, tuple]:
@@ -327,36 +313,3 @@ def write_itk_mm(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array.astype(np.uint8))
     sitk.WriteImage(image, str(path))
-
-
-def test_numbers_that_are_none_become_null(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"a": math.nan, "b": [np.float32(1.5), np.int64(2)]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, 2]}
-
-
-# The peak of this process alone: getrusage's starts with that of the process that started it.
-PEAK = """
-import sys
-from pathlib import Path
-from echozoo.apis import EchoInferencer
-run, film, out = sys.argv[1:]
-EchoInferencer(run, device="cpu", batch_size=8, progress=False)(film, out)
-status = Path("/proc/self/status").read_text()
-print(status.partition("VmHWM:")[2].split()[0])
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to measure with")
-@pytest.mark.parametrize("kind", ["nii.gz", "mp4"])
-def test_memory_does_not_grow_with_the_film(unet: Path, tmp_path: Path, kind: str) -> None:
-    peaks = []
-    for frames in (90, 600):  # the longest GIF for both
-        film = np.tile(moving_disc(10, (208, 272)), (frames // 10, 1, 1))
-        path = tmp_path / f"film{frames}.{kind}"
-        write_video(path, film) if kind == "mp4" else write_itk(path, film)
-        command = [sys.executable, "-c", PEAK, str(unet), str(path), str(tmp_path / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        peaks.append(int(done.stdout.split()[-1]) / 1024)
-    whole = 510 * 208 * 272 / 2**20  # what the longer film's pixels take more: 28 MiB
-    assert peaks[1] - peaks[0] < 0.4 * whole, peaks

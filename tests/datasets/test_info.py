@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from echozoo.datasets.info import Info, read_info
@@ -24,10 +26,10 @@ def test_info_with_gaps_and_faults(tmp_path):
         ("LVef: high\n", "LVef is 'high', wanted a number"),
     ):
         path.write_text(text)
-        with pytest.raises(DataError, match=f"^{path}: {reason}$"):
+        with pytest.raises(DataError, match=f"^{re.escape(str(path))}: {reason}$"):
             read_info(path)
     absent = tmp_path / "absent.cfg"
-    with pytest.raises(DataError, match=f"^{absent}: cannot be read"):
+    with pytest.raises(DataError, match=f"^{re.escape(str(absent))}: cannot be read"):
         read_info(absent)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import camus_sets
 import numpy as np
 import pytest
 
@@ -14,23 +15,13 @@ from echozoo.datasets.io import write_volume
 from echozoo.datasets.transforms.geometry import ResizeClip
 from echozoo.datasets.transforms.loading_resized import LoadResizedClip
 from echozoo.errors import ConfigError, DataError
-from echozoo.registry import DATASETS
 
 ADDED = ("images", "labels", "native_labels", "spacing", "native_size", "input_size", "valid_size")
 
 
-def build(root: Path, folder: Path, *steps, **options) -> CAMUSDataset:
-    options = {"split": "ratio", "frames": "ed_es", "clip_length": None, **options}
-    return DATASETS.build(
-        {
-            "type": "CAMUSDataset",
-            "data_root": str(root),
-            "cache_dir": str(folder / "cache"),
-            "image_size": (16, 20),
-            "pipeline": list(steps),
-            "serialize_data": False,  # it collects garbage, half a second each
-            **options,
-        }
+def build(root: Path, folder: Path, *steps: dict, **options) -> CAMUSDataset:
+    return camus_sets.build(
+        root, folder, **{"image_size": (16, 20), "pipeline": list(steps), **options}
     )
 
 
