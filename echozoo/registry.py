@@ -1,8 +1,8 @@
 """Every registry of echozoo, in one place.
 
 Each registry extends mmseg's of the same kind, which extends mmengine's, so that parts of all
-three are named in a config without a prefix. Temporal modules, prompt heads and post-processing
-are kinds that mmseg does not have: they are roots of their own.
+three are named in a config without a prefix. Temporal modules, prompt heads, adapters, memories and
+post-processing are kinds that mmseg does not have: they are roots of their own.
 
 A new part is one file in the folder of its kind, with one decorator; the folders import their
 files by themselves (see `import_parts`).
@@ -47,6 +47,8 @@ TEMPORAL_MODULES = Registry(
     "temporal module", scope="echozoo", locations=["echozoo.models.temporal"]
 )
 PROMPT_HEADS = Registry("prompt head", scope="echozoo", locations=["echozoo.models.prompt_heads"])
+ADAPTERS = Registry("adapter", scope="echozoo", locations=["echozoo.models.passes"])
+MEMORIES = Registry("memory", scope="echozoo", locations=["echozoo.models.memories"])
 POSTPROCESSING = Registry("post-processing", scope="echozoo", locations=["echozoo.postprocessing"])
 
 # Kinds that echozoo uses as they are: without a node here, mmengine warns that it finds none.

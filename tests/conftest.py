@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from echozoo.datasets.phantom import PhantomOptions, write_phantom
 from echozoo.engine.config_file import load_config
 from echozoo.engine.scales import apply_scale
+from echozoo.phantom import PhantomOptions, write_phantom
+
+pytest_plugins = ["small_camus"]
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -27,10 +27,10 @@ from rich.table import Table
 from echozoo.datasets.anatomy import INSTANTS, QUALITIES, STRUCTURES, VIEWS
 from echozoo.datasets.checks import check_labels, check_same_size
 from echozoo.datasets.info import Info, read_info
-from echozoo.datasets.io import Volume, read_volume
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import find_split_folder, read_split_files
 from echozoo.errors import DataError, one_line_errors
+from echozoo.films.io import Volume, read_volume
 
 
 @dataclass

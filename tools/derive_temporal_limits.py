@@ -28,7 +28,6 @@ from rich.table import Table
 
 from echozoo.datasets.anatomy import STRUCTURES, VIEWS
 from echozoo.datasets.checks import check_labels
-from echozoo.datasets.io import read_volume
 from echozoo.datasets.layout import find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import SCHEMES, SUBSETS, split_patients
 from echozoo.errors import ConfigError, DataError, one_line_errors
@@ -36,6 +35,7 @@ from echozoo.evaluation.functional.attributes import ATTRIBUTES, BY_KEY, film_at
 from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, Limit, derive_limits
 from echozoo.evaluation.limits import TemporalLimits
 from echozoo.evaluation.report import origin, write_content
+from echozoo.films.io import read_volume
 
 FEW_FILMS = 50
 """The published limits are from 98; the largest error of fewer films says less about others."""

@@ -7,9 +7,9 @@ import os
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from echozoo.datasets.phantom import PhantomOptions, write_phantom
-from echozoo.datasets.phantom.artefacts import QUALITIES
 from echozoo.errors import one_line_errors
+from echozoo.phantom import PhantomOptions, write_phantom
+from echozoo.phantom.artefacts import QUALITIES
 
 
 def parse_args() -> argparse.Namespace:

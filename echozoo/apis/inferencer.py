@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from echozoo.apis import predicting, writers
-from echozoo.apis.films import EchoFilm, open_film
 from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, Measuring, biplane
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FORM, prompts_of_film, read_prompts
 from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
 from echozoo.apis.summaries import summarise
-from echozoo.datasets.io import LabelWriter
 from echozoo.errors import ConfigError, EchoZooError
+from echozoo.films.film import EchoFilm, open_film
+from echozoo.films.io import LabelWriter
 from echozoo.postprocessing import Postprocessing
 
 

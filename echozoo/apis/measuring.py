@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from echozoo.apis.films import EchoFilm
 from echozoo.datasets.anatomy import choose_structures, label_table
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, disks
@@ -19,6 +18,7 @@ from echozoo.evaluation.functional.ejection_fraction import (
     find_ed_es,
     lv_volume,
 )
+from echozoo.films.film import EchoFilm
 from echozoo.postprocessing import film_flags, frame_flags
 
 _VIEW = re.compile(r"(?:^|[^A-Za-z0-9])(2CH|4CH)(?:[^A-Za-z0-9]|$)", re.IGNORECASE)

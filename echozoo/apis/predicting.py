@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FilmPrompts
 from echozoo.apis.prompts import masks_of, prompted_piece, prompts_from_masks
-from echozoo.apis.readers.source import no_space, temporary_file
 from echozoo.apis.session import ClickSession
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.datasets.films import tiling_windows
+from echozoo.films.film import EchoFilm
+from echozoo.films.readers.source import no_space, temporary_file
 
 Labelled = Iterator[tuple[int, np.ndarray]]
 

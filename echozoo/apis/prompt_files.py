@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompts import (
     StructurePrompt,
@@ -21,8 +20,9 @@ from echozoo.apis.prompts import (
     prompts_from_masks,
 )
 from echozoo.datasets.anatomy import STRUCTURES
-from echozoo.datasets.io import IMAGE_SUFFIXES, read_volume
 from echozoo.errors import ConfigError
+from echozoo.films.film import EchoFilm
+from echozoo.films.io import IMAGE_SUFFIXES, read_volume
 
 FORM = '{"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}'
 _KEYS = ("point", "points", "labels", "box")

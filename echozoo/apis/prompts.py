@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.datasets.transforms.prompts import BoxPrompts, PointPrompts
 from echozoo.errors import ConfigError
+from echozoo.films.film import EchoFilm
 
 # A structure moves a little from frame to frame, and may be growing.
 _BOX_MARGIN = 0.03

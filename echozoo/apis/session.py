@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import (
     StructurePrompt,
@@ -23,6 +22,7 @@ from echozoo.apis.prompts import (
 from echozoo.apis.writers import chunks
 from echozoo.datasets.films import tiling_windows
 from echozoo.errors import ConfigError
+from echozoo.films.film import EchoFilm
 
 
 class ClickSession:

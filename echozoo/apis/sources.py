@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from echozoo.apis.films import film_name, is_film_file
 from echozoo.errors import DataError
+from echozoo.films.film import film_name, is_film_file
 
 Source = str | Path | np.ndarray
 SUMMARY_FILE = "summary.json"

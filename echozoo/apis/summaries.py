@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import echozoo
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.measuring import Measures
 from echozoo.apis.model import LoadedModel
+from echozoo.films.film import EchoFilm
 
 
 def summarise(film: EchoFilm, measures: Measures, loaded: LoadedModel, digest: str | None) -> dict:

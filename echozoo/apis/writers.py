@@ -16,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from echozoo.apis.films import EchoFilm
 from echozoo.apis.measuring import Measures
 from echozoo.datasets.anatomy import STRUCTURES, Structure, choose_structures, palette
 from echozoo.errors import DataError, EchoZooError
+from echozoo.films.film import EchoFilm
 from echozoo.visualization.film import display_size, write_gif
 from echozoo.visualization.overlay import overlay, resize_labels
 

@@ -9,8 +9,8 @@ import numpy as np
 from mmengine.config import ConfigDict
 from scipy.ndimage import map_coordinates
 
-from echozoo.datasets.phantom.anatomy import beat, draw_ventricle
-from echozoo.datasets.phantom.chambers import draw_chambers, label_maps, picture_shape
+from echozoo.phantom.anatomy import beat, draw_ventricle
+from echozoo.phantom.chambers import draw_chambers, label_maps, picture_shape
 from echozoo.registry import DATASETS
 
 STRUCTURES = ("lv", "myo", "la")

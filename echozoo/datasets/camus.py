@@ -10,7 +10,6 @@ import torch
 from mmengine.dataset import BaseDataset
 
 from echozoo.datasets.anatomy import QUALITIES, STRUCTURES, VIEWS, choose_structures, palette
-from echozoo.datasets.cache import resolve_cache_dir
 from echozoo.datasets.films import (
     Film,
     random_window,
@@ -20,9 +19,10 @@ from echozoo.datasets.films import (
 )
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
-from echozoo.datasets.notices import notice
 from echozoo.datasets.splits import split_patients
 from echozoo.errors import ConfigError, DataError
+from echozoo.films.cache import resolve_cache_dir
+from echozoo.notices import notice
 from echozoo.registry import DATASETS, TRANSFORMS
 
 

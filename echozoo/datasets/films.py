@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from echozoo.datasets.info import Info
-from echozoo.datasets.io import read_shape
 from echozoo.datasets.layout import ViewFiles
+from echozoo.films.io import read_shape
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echozoo.datasets.anatomy import INSTANTS, VIEWS
-from echozoo.datasets.io import IMAGE_SUFFIXES
-from echozoo.datasets.notices import notice
 from echozoo.errors import ConfigError, DataError
+from echozoo.films.io import IMAGE_SUFFIXES
+from echozoo.notices import notice
 
 # Where patients may be below the data folder: the archive of 2023, the folder of patients itself,
 # the two folders of the older archive.

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from echozoo.datasets.notices import notice
 from echozoo.errors import ConfigError, DataError
+from echozoo.notices import notice
 
 SUBSETS = ("train", "val", "test")
 FOLDS = tuple(f"fold{k}" for k in range(1, 11))

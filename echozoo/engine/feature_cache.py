@@ -23,7 +23,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 import echozoo
-from echozoo.datasets.notices import notice
 from echozoo.errors import ConfigError
 from echozoo.export.networks import sees_clips
 from echozoo.export.weights_file import weights_sha256
@@ -31,6 +30,7 @@ from echozoo.models.backbones.sam_vit import SAMViT
 from echozoo.models.backbones.samus import SAMUS
 from echozoo.models.backbones.tiny_vit import TinyViT
 from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.notices import notice
 
 GIGABYTE = 2**30
 # Of the disk, what stays free for checkpoints.

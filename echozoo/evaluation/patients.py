@@ -11,7 +11,6 @@ import numpy as np
 
 from echozoo.datasets.anatomy import INSTANTS, VIEWS
 from echozoo.datasets.info import Info, read_info
-from echozoo.datasets.io import IMAGE_SUFFIXES, Volume, read_volume
 from echozoo.datasets.layout import FILM_NAMES, ViewFiles, scan_patient
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, disks
@@ -28,6 +27,7 @@ from echozoo.evaluation.functional.geometry import (
     area_length_volume,
     measure_frame,
 )
+from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_volume
 
 STILLS, FROM_INFO, FROM_CURVE = "ED and ES files", "Info file", "area curve"
 

@@ -14,12 +14,12 @@ from mmengine.config import Config
 
 import echozoo
 from echozoo.apis.model import LoadedModel
-from echozoo.datasets.phantom.writing import MANIFEST
 from echozoo.engine.config_file import load_config
 from echozoo.errors import ConfigError, DataError
 from echozoo.export.model_card import metrics_text, model_card
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models.weight_files import load_safely
+from echozoo.phantom.writing import MANIFEST
 
 CAMUS_LICENCE = (
     "Research only, non-commercial: trained on CAMUS, which is free for non-commercial research "

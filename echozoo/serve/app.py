@@ -13,9 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from echozoo.apis.films import open_film as open_any_film
 from echozoo.apis.session import ClickSession
 from echozoo.errors import EchoZooError
+from echozoo.films.film import open_film as open_any_film
 from echozoo.serve import routes
 from echozoo.serve.guard import Guard
 from echozoo.serve.options import ServeOptions

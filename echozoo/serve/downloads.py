@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from echozoo.datasets.io import LabelWriter
+from echozoo.films.io import LabelWriter
 from echozoo.serve.workspace import Workspace
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echozoo.apis.films import is_film_file
 from echozoo.errors import DataError
+from echozoo.films.film import is_film_file
 from echozoo.serve.uploads import Refusal
 
 _MOST = 5000

@@ -76,7 +76,7 @@ def segment_film(loaded: Any, film: Any) -> Iterator[tuple[int, np.ndarray]]:
 
     Args:
         loaded: An `echozoo.apis.model.LoadedModel`.
-        film: An `echozoo.apis.films.EchoFilm`.
+        film: An `echozoo.films.film.EchoFilm`.
 
     Yields:
         Frame index and map (H, W) uint8 of CAMUS's labels, each frame once.

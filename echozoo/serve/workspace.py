@@ -28,7 +28,7 @@ class SharedFilm:
     """A film that the page and the model read at the same time, one after the other.
 
     Args:
-        film: An `echozoo.apis.films.EchoFilm`; all its attributes are this one's.
+        film: An `echozoo.films.film.EchoFilm`; all its attributes are this one's.
     """
 
     def __init__(self, film: Any) -> None:
@@ -89,7 +89,7 @@ class Workspaces:
 
     Args:
         options: Limits.
-        open_film: `echozoo.apis.films.open_film`.
+        open_film: `echozoo.films.film.open_film`.
         start_clicks: Makes the model's side of a film.
         structures: Those of the model.
     """

@@ -11,12 +11,12 @@ import SimpleITK as sitk
 from film_files import moving_disc, write_dicom, write_itk, write_video
 from PIL import Image
 
-from echozoo.apis.films import open_film
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.loading import load_model
 from echozoo.apis.predicting import label_without_prompts
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.ejection_fraction import find_ed_es
+from echozoo.films.film import open_film
 
 FILM = moving_disc(9, (40, 48))
 CLICK = {

@@ -7,12 +7,12 @@ import pytest
 import torch
 from film_files import moving_disc
 
-from echozoo.apis.films import open_film
 from echozoo.apis.loading import load_model
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import prompted_piece, prompts_from_masks, same_structure
 from echozoo.apis.session import ClickSession
 from echozoo.errors import ConfigError
+from echozoo.films.film import open_film
 from echozoo.postprocessing import Postprocessing
 
 FILM = moving_disc(11, (40, 48))

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from echozoo.benchmark.data import compare_data
-from echozoo.datasets import cache
+from echozoo.films import cache
 
 STEPS = [dict(type="LoadClip"), dict(type="ResizeClip"), dict(type="PackClip")]
 

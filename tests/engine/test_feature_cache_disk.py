@@ -13,7 +13,7 @@ from feature_models import SIZE, VIT, attach, build, encoded, entries, without_c
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from echozoo.datasets import notices
+from echozoo import notices
 from echozoo.engine import feature_cache
 from echozoo.engine.feature_cache import GIGABYTE
 from echozoo.models.segmentors.promptable import PromptableSegmentor

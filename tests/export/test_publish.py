@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from echozoo.apis import load_model
-from echozoo.datasets.phantom.writing import MANIFEST
 from echozoo.engine.config_file import load_config
 from echozoo.errors import CheckpointError, ConfigError, DataError
 from echozoo.export.publish import publish
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models import load_published
 from echozoo.models.weight_files import read_weights
+from echozoo.phantom.writing import MANIFEST
 from echozoo.registry import MODELS
 
 ESTIMATE = {"mean": 0.9, "low": 0.85, "high": None, "num_cases": 4}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from echozoo.datasets.io import write_volume
+from echozoo.films.io import write_volume
 
 FRAMES, HEIGHT, WIDTH = 5, 40, 60
 SPACING = (2.0, 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import write_volume
+from echozoo.films.io import write_volume
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_dataset.py"
 SPACING = (0.5, 0.25)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import read_volume, write_volume
 from echozoo.evaluation.functional.attributes import ATTRIBUTES, film_attributes
 from echozoo.evaluation.functional.temporal import judge
 from echozoo.evaluation.limits import load_limits
+from echozoo.films.io import read_volume, write_volume
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "derive_temporal_limits.py"
 STRUCTURES = ("lv", "myo", "la")

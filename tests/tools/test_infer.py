@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from echozoo.datasets.io import read_volume
 from echozoo.engine.config_file import load_config
+from echozoo.films.io import read_volume
 from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]

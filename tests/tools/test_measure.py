@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from echozoo.datasets.info import read_info
-from echozoo.datasets.io import read_volume, write_volume
-from echozoo.datasets.phantom import PhantomOptions, write_phantom
+from echozoo.films.io import read_volume, write_volume
+from echozoo.phantom import PhantomOptions, write_phantom
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "measure.py"
 

@@ -7,9 +7,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from echozoo.datasets.anatomy import Structure, label_table
-from echozoo.datasets.cache import cached_volume
 from echozoo.datasets.checks import check_labels, check_one_grid, check_same_size
-from echozoo.datasets.io import Volume
+from echozoo.films.cache import cached_volume
+from echozoo.films.io import Volume
 from echozoo.registry import TRANSFORMS
 
 

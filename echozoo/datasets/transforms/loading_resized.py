@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from echozoo.datasets.cache import cached_array, cached_volume
 from echozoo.datasets.checks import check_labels, check_one_grid, check_same_size
 from echozoo.datasets.transforms.geometry import ResizeClip
 from echozoo.datasets.transforms.loading import LoadClip, choose_labels
+from echozoo.films.cache import cached_array, cached_volume
 from echozoo.registry import TRANSFORMS
 
 

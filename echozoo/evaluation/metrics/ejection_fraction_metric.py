@@ -61,7 +61,7 @@ class EjectionFractionMetric(CaseMetric):
     Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
     the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
     ``pp`` are percentage points. Bias is predicted - reference. Where samples have the meta field
-    ``info`` (an `echozoo.datasets.io.Info`), also ``info_ef_mae_pp`` and so on, against what the
+    ``info`` (an `echozoo.films.io.Info`), also ``info_ef_mae_pp`` and so on, against what the
     Info files say, in the convention of each patient's Info file.
 
     Args:

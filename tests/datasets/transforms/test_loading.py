@@ -9,12 +9,12 @@ import camus_sets
 import numpy as np
 import pytest
 
-from echozoo.datasets import cache
 from echozoo.datasets.camus import CAMUSDataset
-from echozoo.datasets.io import write_volume
 from echozoo.datasets.transforms.geometry import ResizeClip
 from echozoo.datasets.transforms.loading_resized import LoadResizedClip
 from echozoo.errors import ConfigError, DataError
+from echozoo.films import cache
+from echozoo.films.io import write_volume
 
 ADDED = ("images", "labels", "native_labels", "spacing", "native_size", "input_size", "valid_size")
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import read_volume
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.attributes import (
     ATTRIBUTES,
@@ -13,6 +12,7 @@ from echozoo.evaluation.functional.attributes import (
     measurable,
     orientation_deg,
 )
+from echozoo.films.io import read_volume
 
 ALL = ("lv", "myo", "la")
 SPACING = (0.4, 0.6)

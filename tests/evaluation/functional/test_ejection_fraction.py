@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from echozoo.datasets.info import read_info
-from echozoo.datasets.io import read_volume
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.disks import disks
 from echozoo.evaluation.functional.ejection_fraction import (
@@ -18,6 +17,7 @@ from echozoo.evaluation.functional.ejection_fraction import (
     find_ed_es,
     lv_volume,
 )
+from echozoo.films.io import read_volume
 
 PATIENTS = ("patient0001", "patient0002", "patient0003")
 # EF of the script published with CAMUS in 2023 on these masks (one step for everything).

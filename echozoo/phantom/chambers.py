@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echozoo.datasets.phantom.anatomy import AXIS, Array, Beat
+from echozoo.phantom.anatomy import AXIS, Array, Beat
 
 # Half the opening of the sector, radians: CAMUS images are 1.21 times as wide as they are deep.
 HALF_ANGLE = np.deg2rad(37.4)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets.io import (
+from echozoo.errors import DataError
+from echozoo.films.io import (
     IMAGE_SUFFIXES,
     read_shape,
     read_volume,
     write_volume,
 )
-from echozoo.errors import DataError
 
 FRAMES = np.arange(3 * 4 * 6, dtype=np.uint8).reshape(3, 4, 6)  # (T, H, W)
 SPACING = (0.154, 0.308)

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from echozoo.datasets.integrity import source_files
-from echozoo.datasets.io import Volume, read_volume
-from echozoo.datasets.notices import notice
+from echozoo.films.integrity import source_files
+from echozoo.films.io import Volume, read_volume
+from echozoo.notices import notice
 
 _FORMAT = 2
 _ALIGN = 64

@@ -1,4 +1,4 @@
-"""A small CAMUS folder, and what the data code says about it."""
+"""Fixtures: a small CAMUS folder, and what the data code says about it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets import notices
-from echozoo.datasets.io import write_volume
+from echozoo import notices
+from echozoo.films.io import write_volume
 
 
 @pytest.fixture

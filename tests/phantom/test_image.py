@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echozoo.datasets.phantom.anatomy import draw_ventricle
-from echozoo.datasets.phantom.artefacts import SEVERITY, gain, wall_dropouts
-from echozoo.datasets.phantom.chambers import HALF_ANGLE
-from echozoo.datasets.phantom.film import Film, render_film
-from echozoo.datasets.phantom.scattering import DENSITY, flicker, strip
-from echozoo.datasets.phantom.ultrasound import Probe, backscatter, compress, spread
+from echozoo.phantom.anatomy import draw_ventricle
+from echozoo.phantom.artefacts import SEVERITY, gain, wall_dropouts
+from echozoo.phantom.chambers import HALF_ANGLE
+from echozoo.phantom.film import Film, render_film
+from echozoo.phantom.scattering import DENSITY, flicker, strip
+from echozoo.phantom.ultrasound import Probe, backscatter, compress, spread
 
 PROBE = Probe(depth=100.0)
 

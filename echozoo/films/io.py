@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from echozoo.datasets.integrity import check_complete, check_present
 from echozoo.errors import DataError
+from echozoo.films.integrity import check_complete, check_present
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mhd")
 

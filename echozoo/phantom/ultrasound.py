@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import convolve1d, gaussian_filter, map_coordinates
 
-from echozoo.datasets.phantom.chambers import HALF_ANGLE
+from echozoo.phantom.chambers import HALF_ANGLE
 
 BEAMS = 168
 DEPTH_STEP = 0.3  # mm

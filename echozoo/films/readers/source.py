@@ -10,8 +10,8 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from echozoo.datasets.io import Geometry
 from echozoo.errors import DataError
+from echozoo.films.io import Geometry
 
 COLOUR_NOTE = "colour converted to grey"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from echozoo.datasets.io import write_volume
-from echozoo.datasets.phantom.anatomy import Ventricle, draw_ventricle
-from echozoo.datasets.phantom.artefacts import QUALITIES, draw_quality
-from echozoo.datasets.phantom.film import Film, render_film
 from echozoo.errors import ConfigError, DataError
+from echozoo.films.io import write_volume
+from echozoo.phantom.anatomy import Ventricle, draw_ventricle
+from echozoo.phantom.artefacts import QUALITIES, draw_quality
+from echozoo.phantom.film import Film, render_film
 
 MANIFEST = "phantom.json"
 VIEWS = ("2CH", "4CH")

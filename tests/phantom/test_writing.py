@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from echozoo.datasets.info import read_info
-from echozoo.datasets.io import read_volume
-from echozoo.datasets.phantom import PhantomOptions, write_phantom
-from echozoo.datasets.phantom.writing import VIEWS, draw_patient, split_patients
 from echozoo.errors import ConfigError, DataError
+from echozoo.films.io import read_volume
+from echozoo.phantom import PhantomOptions, write_phantom
+from echozoo.phantom.writing import VIEWS, draw_patient, split_patients
 
 OPTIONS = PhantomOptions(patients=4, seed=0, spacing=1.5, frames=(3, 5))
 

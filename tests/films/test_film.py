@@ -11,9 +11,9 @@ import SimpleITK as sitk
 from film_files import moving_disc, write_dicom, write_video
 from PIL import Image
 
-from echozoo.apis.films import NO_SPACING, open_film
-from echozoo.datasets.io import read_volume, write_volume
 from echozoo.errors import DataError
+from echozoo.films.film import NO_SPACING, open_film
+from echozoo.films.io import read_volume, write_volume
 
 FILM = moving_disc(7, (40, 48))
 COLOUR = np.stack([FILM, FILM // 2, 255 - FILM], axis=-1)

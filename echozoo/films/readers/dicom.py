@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from echozoo.apis.readers.source import COLOUR_NOTE, FrameSource, grey
 from echozoo.errors import DataError, EchoZooError
+from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, grey
 
 _CENTIMETRES, _TISSUE_2D = 3, 1
 _WANTED_TAGS = "wanted an image that pydicom and pylibjpeg decode; copy it again, or convert it"

@@ -12,16 +12,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from echozoo.apis.readers.source import (
+from echozoo.errors import DataError
+from echozoo.films import io
+from echozoo.films.integrity import check_complete, check_present
+from echozoo.films.readers.source import (
     COLOUR_NOTE,
     FrameSource,
     grey,
     no_space,
     temporary_file,
 )
-from echozoo.datasets import io
-from echozoo.datasets.integrity import check_complete, check_present
-from echozoo.errors import DataError
 
 _HEADER_BYTES = 352
 _TYPES = {

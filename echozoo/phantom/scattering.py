@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
-from echozoo.datasets.phantom.anatomy import Array
+from echozoo.phantom.anatomy import Array
 
 DENSITY = 7.0  # scatterers per square millimetre
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from echozoo.datasets.phantom.anatomy import Array
-from echozoo.datasets.phantom.ultrasound import Probe, white_field
+from echozoo.phantom.anatomy import Array
+from echozoo.phantom.ultrasound import Probe, white_field
 
 _LOOKS = 4  # that are averaged into one picture
 QUALITIES = ("Good", "Medium", "Poor")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from echozoo.datasets.phantom.anatomy import Array
-from echozoo.datasets.phantom.chambers import HALF_ANGLE, Chambers, fill, offset, picture_shape
-from echozoo.datasets.phantom.scattering import (
+from echozoo.phantom.anatomy import Array
+from echozoo.phantom.chambers import HALF_ANGLE, Chambers, fill, offset, picture_shape
+from echozoo.phantom.scattering import (
     DENSITY,
     Cloud,
     flicker,

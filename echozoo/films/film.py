@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from echozoo.apis.readers.dicom import is_dicom, open_dicom
-from echozoo.apis.readers.pictures import open_array, open_picture, open_video
-from echozoo.apis.readers.source import FrameSource
-from echozoo.apis.readers.volumes import open_mhd, open_nifti
-from echozoo.datasets.integrity import check_present
-from echozoo.datasets.io import Geometry
 from echozoo.errors import DataError
+from echozoo.films.integrity import check_present
+from echozoo.films.io import Geometry
+from echozoo.films.readers.dicom import is_dicom, open_dicom
+from echozoo.films.readers.pictures import open_array, open_picture, open_video
+from echozoo.films.readers.source import FrameSource
+from echozoo.films.readers.volumes import open_mhd, open_nifti
 
 SUFFIXES = (
     *(".nii.gz", ".nii", ".mhd", ".dcm", ".dicom", ".ima"),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echozoo.datasets import cache
-from echozoo.datasets.cache import cached_volume, resolve_cache_dir
-from echozoo.datasets.io import write_volume
 from echozoo.errors import DataError
+from echozoo.films import cache
+from echozoo.films.cache import cached_volume, resolve_cache_dir
+from echozoo.films.io import write_volume
 
 FRAMES = np.arange(5 * 40 * 60).reshape(5, 40, 60).astype(np.uint8)
 SPACING = (0.154, 0.308)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from echozoo.datasets.phantom.anatomy import Ventricle, beat
-from echozoo.datasets.phantom.artefacts import SEVERITY, Clutter, gain, wall_dropouts
-from echozoo.datasets.phantom.chambers import draw_chambers, label_maps, picture_shape
-from echozoo.datasets.phantom.scene import scatterers
-from echozoo.datasets.phantom.ultrasound import (
+from echozoo.phantom.anatomy import Ventricle, beat
+from echozoo.phantom.artefacts import SEVERITY, Clutter, gain, wall_dropouts
+from echozoo.phantom.chambers import draw_chambers, label_maps, picture_shape
+from echozoo.phantom.scene import scatterers
+from echozoo.phantom.ultrasound import (
     Probe,
     ScanConverter,
     backscatter,

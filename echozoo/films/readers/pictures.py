@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from echozoo.apis.readers.source import COLOUR_NOTE, FrameSource, SpooledFrames, grey
 from echozoo.errors import DataError
+from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, SpooledFrames, grey
 
 _COLOUR_DIFFERENCE = 12  # grey levels; compression alone tints grey a little
 
