@@ -4,6 +4,7 @@
 python tools/train.py configs/samus_tra.py --data-root /data/CAMUS
 python tools/train.py configs/samus_tra.py --data-root /data/CAMUS --resume
 python tools/train.py configs/autosamus.py --no-augmentation --cache-features
+python tools/train.py configs/samus_tra.py --scale tiny --print-config
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="torch.compile the backbone: slow to start",
     )
+    parser.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the config with all options applied, as one file without _base_; nothing runs",
+    )
     return parser.parse_args()
 
 
@@ -80,7 +86,7 @@ def main() -> None:
     """Train."""
     args = parse_args()
     with process_group(), failures.one_line():
-        cfg = launch.read_config(args)
+        cfg = launch.read_config(args, needs_data=not args.print_config)
         if args.resume is not None:
             set_resume(cfg, args.resume)
         if args.from_scratch or cfg.get("resume"):  # a resumed run has its weights already
@@ -93,6 +99,9 @@ def main() -> None:
             training_options.cache_features(cfg, args.cache_features or None, args.cache_gb)
         if args.compile:
             cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="CompileHook")]
+        if args.print_config:
+            print(cfg.pretty_text)
+            return
         launch.build_runner(cfg).train()
 
 

@@ -93,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(args: argparse.Namespace) -> Config:
+def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
     """Load the config that the command line names and apply the options to it.
 
     Later ones win: the config's own values, ``--scale``, ``--data-root``, ``--dataset``,
@@ -101,6 +101,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
     Args:
         args: Parsed arguments with ``config`` and those of `add_options`.
+        needs_data: Whether data sets must know their folder.
 
     Returns:
         A config that `build_runner` takes.
@@ -119,7 +120,8 @@ def read_config(args: argparse.Namespace) -> Config:
         use_mixed_precision(cfg, args.amp)
     set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), args.dataset)
     set_options(cfg, args.cfg_options)
-    _check_data_root(cfg, args.config)
+    if needs_data:
+        _check_data_root(cfg, args.config)
     return cfg
 
 

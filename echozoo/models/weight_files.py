@@ -6,10 +6,8 @@ goes through ``torch.load(weights_only=True)`` or safetensors; what they refuse 
 
 from __future__ import annotations
 
-import pickletools
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,6 @@ from echozoo.errors import CheckpointError
 
 # Where published files keep their weights, when the file is not the weights alone.
 WRAPPERS = ("state_dict", "model")
-_HARMLESS_MODULES = ("torch", "collections")
-_PICKLES_IN_LEGACY_FILE = 5
 
 
 def load_safely(
@@ -143,61 +139,21 @@ def _check_worth_reading(path: Path) -> None:
 
 
 def _why_not(path: Path, error: Exception) -> str:
-    foreign = _foreign_name(path, error)
+    # torch says why in the paragraph before the one that names its documentation.
+    said = str(error).split("\n\n")[-2:][0]
+    foreign = re.search(r"GLOBAL (.+?) (?:was not|whose module)", said, re.DOTALL)
     if foreign:
+        # The file's author chose these letters: keep the message one plain line.
+        name = re.sub(r"[^\w.]", "?", foreign[1])[:120]
         return (
-            f"{path}: refused: it would run code ({foreign}): ask its author for a file of weights "
+            f"{path}: refused: it would run code ({name}): ask its author for a file of weights "
             "alone (a state_dict, or .safetensors)"
         )
-    said = " ".join(str(error).split())[:160]
+    said = " ".join(said.split())[:160]
     return (
-        f"{path}: damaged, or no weights file ({type(error).__name__}: {said}): download or copy "
-        "it again"
+        f"{path}: damaged, or not weights alone ({type(error).__name__}: {said}): download or copy "
+        "it again, or ask its author for a state_dict or .safetensors"
     )
-
-
-def _foreign_name(path: Path, error: Exception) -> str | None:
-    """The function or class that the file asks for and that weights do not need, if any."""
-    named = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if named:
-        return named[1]
-    for name in _names_asked_for(path):
-        if name.split(".")[0] not in _HARMLESS_MODULES:
-            return name
-    return None
-
-
-def _names_asked_for(path: Path) -> Iterator[str]:
-    """The dotted names in a file's pickles, read as data: nothing is imported or called."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.namelist():
-                    if member.endswith(".pkl"):
-                        with archive.open(member) as file:
-                            yield from _names_in_pickle(file)
-        else:
-            with path.open("rb") as file:
-                for _ in range(_PICKLES_IN_LEGACY_FILE):
-                    yield from _names_in_pickle(file)
-    except (ValueError, IndexError, OSError, zipfile.BadZipFile):
-        return  # damaged from here on: what was found before stands
-
-
-def _names_in_pickle(file: Any) -> Iterator[str]:
-    texts: list[str] = []
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name in ("GLOBAL", "INST"):
-            yield _dotted(*argument.split(" ")[:2])
-        elif opcode.name == "STACK_GLOBAL" and len(texts) >= 2:
-            yield _dotted(*texts[-2:])
-        elif isinstance(argument, str):
-            texts.append(argument)
-
-
-def _dotted(module: str, name: str) -> str:
-    # The file's author chose these letters: keep the message one plain line.
-    return re.sub(r"[^\w.]", "?", f"{module}.{name}")[:120]
 
 
 def _short(key: object) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests" / "engine" / "toy" / "toy_config.py"
@@ -50,6 +51,19 @@ def test_train_resume_and_test(tmp_path):
     assert process.returncode == 0, err
     assert "Weights from work_dirs/toy_config/best_toy_error" in out
     assert (tmp_path / "work_dirs" / "toy_config" / "toy.csv").is_file()
+
+
+def test_printed_config_is_the_one_that_runs(tmp_path):
+    options = ("--seed", "7", "--cfg-options", "train_cfg.max_epochs=3")
+    process = start(tmp_path, "train.py", *options, "--print-config")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    path = tmp_path / "printed.py"
+    path.write_text(out)
+    printed = Config.fromfile(path, import_custom_modules=False)
+    assert (printed.train_cfg.max_epochs, printed.randomness.seed) == (3, 7)
+    assert printed.model == dict(type="ToyModel")
+    assert list(tmp_path.iterdir()) == [path], "nothing has run"
 
 
 def test_interrupted_says_how_to_go_on(tmp_path):
