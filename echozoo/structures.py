@@ -26,6 +26,8 @@ class EchoDataSample(BaseDataElement):
         patient (str), view ("2CH" or "4CH"), sequence (str): where the clip is from; ``sequence``
             names one film ("patient0001_4CH").
         frames (tuple of T int): indices into the film, from 0.
+        frame_files (tuple of T): of each frame the image file, its mask file or None, and its
+            index in both.
         instants (tuple of T str): "ED", "ES" or "" for the frames between.
         structures (tuple of K str): "lv", "myo", "la".
         spacing (dy, dx): mm a pixel of the native grid, or None where unknown.

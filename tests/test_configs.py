@@ -12,9 +12,10 @@ from mmengine.config import Config
 from echozoo.engine import launch
 from echozoo.errors import CheckpointError
 from echozoo.registry import MODELS
+from echozoo.visualization.report import write_report
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
-TRAINED = [path for path in CONFIGS if path.stem != "sam"]  # of which nothing trains
+TRAINED = [path for path in CONFIGS if path.stem not in ("sam", "stored")]  # nothing of these
 
 # Configs without a tiny scale, at sizes that a test can wait for.
 SMALL = {
@@ -121,6 +122,13 @@ def test_zero_shot_sam_tests_and_has_nothing_to_train(phantom, tmp_path):
     runner = launch.build_runner(read(Path("configs/sam.py"), phantom, tmp_path))
     assert not any(p.requires_grad for p in runner.model.parameters())
     assert runner.test()["camus/num_images"] > 0
+
+
+def test_masks_of_another_program_are_measured_without_a_checkpoint(phantom, tmp_path):
+    masks = {"model.folder": str(phantom)}  # the references themselves
+    runner = launch.build_runner(read(Path("configs/stored.py"), phantom, tmp_path, **masks))
+    assert runner.test()["camus/dice_with_empty_as_0"] == 1
+    assert "stored" in write_report(tmp_path).read_text()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 
 python tools/test.py configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
 python tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
+python tools/test.py configs/stored.py --data-root /data/CAMUS --cfg-options model.folder=MASKS
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="a file of configs/")
     parser.add_argument(
         "checkpoint",
-        help="a checkpoint, published weights, or a run's folder (its best checkpoint, else last)",
+        nargs="?",
+        help="a checkpoint, published weights, or a run's folder (its best checkpoint, else last); "
+        "none, or '', for a model without weights",
     )
     parser.add_argument(
         "--int8",
@@ -41,17 +44,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Test."""
     args = parse_args()
-    if args.work_dir is None and Path(args.checkpoint).is_dir():
+    if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
         args.work_dir = str(Path(args.checkpoint, "int8")) if args.int8 else args.checkpoint
     with process_group(), failures.one_line():
         cfg = launch.read_config(args)
-        cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
-        cfg.resume = False
+        cfg.load_from, cfg.resume = None, False
+        if args.checkpoint:
+            cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
         launch.collect_results(cfg)
         if args.int8:
             test_in_int8(cfg, args.amp)
-        launch.build_runner(cfg).test()
+        runner = launch.build_runner(cfg)
+        if not args.checkpoint and any(True for _ in runner.model.parameters()):
+            raise ConfigError(
+                f"{args.config}: no checkpoint: give one, or a run's folder, after the config"
+            )
+        runner.test()
 
 
 def test_in_int8(cfg: Config, amp: str | None) -> None:

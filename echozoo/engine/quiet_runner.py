@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -71,6 +72,12 @@ class QuietRunner(Runner):
                 handler.addFilter(_for_screen)
                 handler.setFormatter(_ScreenFormatter())
         return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap a model for several processes, if it trains: torch wraps no other."""
+        if any(p.requires_grad for p in model.parameters()):
+            return super().wrap_model(model_wrapper_cfg, model)
+        return model.to(get_device())
 
     def test(self) -> dict[str, float]:
         """Test the model, all of whose weights must come from the checkpoint."""

@@ -19,7 +19,10 @@ _FIELDS = {
     "boxes": "boxes",
     "mask_prompts": "mask_prompts",
 }
-_META = ("patient", "view", "sequence", "quality", "frames", "instants", "structures")
+_META = (
+    *("patient", "view", "sequence", "quality", "frames", "frame_files"),
+    *("instants", "structures"),
+)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,91 @@
+"""Label maps on disk as a model, through tools/test.py's own path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from echozoo.errors import ConfigError, DataError
+from echozoo.films.io import read_volume, write_volume
+from echozoo.models.segmentors.stored import StoredMasks
+from echozoo.registry import DATASETS
+
+PIPELINE = [dict(type="LoadClip"), dict(type="PackClip")]
+
+
+def samples_of(root: Path, **settings) -> list:
+    dataset = dict(type="CAMUSDataset", data_root=str(root), subset="test", test_mode=True)
+    dataset |= dict(split="ratio", clip_length=2, pipeline=PIPELINE, **settings)
+    return [item["data_samples"] for item in DATASETS.build(dataset)]
+
+
+def predict(model: StoredMasks, samples: list) -> list:
+    return [model(torch.zeros(1, 1, 1, 1, 1), [sample], "predict")[0] for sample in samples]
+
+
+def store(root: Path, folder: Path, name: str) -> None:
+    """Copy the masks of a data set under other names: ``name`` has the image's in it."""
+    for path in root.rglob("*_gt.nii.gz"):
+        array, spacing = read_volume(path, label=True)
+        stem = path.name.removesuffix("_gt.nii.gz")
+        write_volume(folder / name.format(stem), array, spacing)
+
+
+@pytest.mark.parametrize("name", ["{}.nii.gz", "{}.mhd", "deep/{}_gt.nii", "{}/labels.nii.gz"])
+@pytest.mark.parametrize("frames", ["sequence", "ed_es"])
+def test_predictions_are_the_frames_of_the_files(make_camus, tmp_path, name, frames):
+    # ED after ES: such a film is stored backwards, and its clips are read from its end.
+    root = make_camus(frames=3, info="ED: 3\nES: 1\n")
+    store(root, tmp_path / "masks", name)
+    samples = samples_of(root, frames=frames, structures=("lv", "la"))
+    assert samples
+    for sample in predict(StoredMasks(str(tmp_path / "masks")), samples):
+        assert sample.pred_labels.dtype == torch.uint8
+        assert torch.equal(sample.pred_labels, sample.native_labels)
+        assert sample.pred_labels.unique().tolist() == [0, 1, 2]
+        wanted = sample.native_labels[:, None] == torch.tensor([1, 2]).view(1, -1, 1, 1)
+        assert torch.equal(sample.pred_masks, wanted)
+
+
+def test_a_data_set_predicts_itself_by_its_masks(make_camus):
+    root = make_camus()
+    for sample in predict(StoredMasks(str(root)), samples_of(root)):
+        assert torch.equal(sample.pred_labels, sample.native_labels)
+
+
+def test_other_values_are_said(make_camus, tmp_path):
+    root = make_camus()
+    for path in root.rglob("*_gt.nii.gz"):
+        array, spacing = read_volume(path, label=True)
+        write_volume(tmp_path / "masks" / path.name, array + 10 * (array > 0), spacing)
+    samples = samples_of(root)
+    with pytest.raises(DataError, match=r"labels 11, 12, 13, wanted 0 or lv=1, .*model.labels"):
+        predict(StoredMasks(str(tmp_path / "masks")), samples)
+    labels = dict(lv=11, myo=12, la=13)
+    for sample in predict(StoredMasks(str(tmp_path / "masks"), labels), samples):
+        assert torch.equal(sample.pred_labels, sample.native_labels)
+    del labels["la"]
+    labels["aorta"] = 13
+    with pytest.raises(ConfigError, match="no label of 'la'; labels has lv, myo, aorta"):
+        predict(StoredMasks(str(tmp_path / "masks"), labels), samples)
+
+
+def test_what_does_not_fit_is_one_line(make_camus, tmp_path):
+    root, masks = make_camus(patients=3, views=("4CH",)), tmp_path / "masks"
+    store(root, masks, "{}.nii.gz")
+    (sample,) = samples_of(root)
+    path = masks / f"{sample.sequence}_ES.nii.gz"
+    path.unlink()
+    with pytest.raises(DataError, match=rf"no label map {sample.sequence}_ES.nii.gz, ") as caught:
+        predict(StoredMasks(str(masks)), [sample])
+    assert "\n" not in str(caught.value)
+    write_volume(path, np.zeros((5, 5), np.uint8), (1, 1))
+    with pytest.raises(DataError, match=r"1 frames of \(5, 5\) pixels .*wanted at least 1 of \(24"):
+        predict(StoredMasks(str(masks)), [sample])
+    with pytest.raises(ConfigError, match="wanted a folder with label maps: --cfg-options"):
+        StoredMasks(str(tmp_path / "absent"))
+    with pytest.raises(ConfigError, match="mode 'loss'; stored masks can be tested"):
+        StoredMasks(str(masks))(torch.zeros(1), [sample], "loss")
