@@ -4,8 +4,9 @@ Each registry extends mmseg's of the same kind, which extends mmengine's, so tha
 three are named in a config without a prefix. Temporal modules, prompt heads, adapters, memories and
 post-processing are kinds that mmseg does not have: they are roots of their own.
 
-A new part is one file in the folder of its kind, with one decorator; the folders import their
-files by themselves (see `import_parts`).
+A new part is one file in the folder of its kind, with one decorator. A registry imports the files
+of its folders when the first part is looked up in it, and not before: opening a film, or reading a
+name from this package, loads no network and nothing of mmseg.
 """
 
 from __future__ import annotations
@@ -21,17 +22,34 @@ def import_parts(package: str) -> None:
     """Import every module below a package, so that the decorators in them have run.
 
     Args:
-        package: Dotted name of an imported package.
+        package: Dotted name of a package.
     """
     path = importlib.import_module(package).__path__
-    for module in pkgutil.iter_modules(path, prefix=f"{package}."):
+    for module in pkgutil.walk_packages(path, prefix=f"{package}."):
         importlib.import_module(module.name)
 
 
+class PartRegistry(Registry):
+    """A registry whose locations are folders, all files of which are imported."""
+
+    def import_from_location(self) -> None:
+        """Import the files of the locations, once."""
+        if self._imported:
+            return
+        self._imported = True  # a part may look others up while it is imported
+        if self.parent is not None:
+            # A registry searches its parents but never runs their imports.
+            importlib.import_module("echozoo.upstream")
+        for package in self._locations:
+            import_parts(package)
+
+
 def _extend(parent: Registry, *packages: str) -> Registry:
-    # A registry searches its parents but never runs their imports: `echozoo.upstream` does.
-    locations = ["echozoo.upstream", *packages]
-    return Registry(parent.name, parent=parent, scope="echozoo", locations=locations)
+    return PartRegistry(parent.name, parent=parent, scope="echozoo", locations=list(packages))
+
+
+def _root(kind: str, package: str) -> Registry:
+    return PartRegistry(kind, scope="echozoo", locations=[package])
 
 
 # Parts that echozoo declares.
@@ -39,17 +57,15 @@ MODELS = _extend(upstream.MODELS, "echozoo.models")
 DATASETS = _extend(upstream.DATASETS, "echozoo.datasets")
 TRANSFORMS = _extend(upstream.TRANSFORMS, "echozoo.datasets.transforms")
 METRICS = _extend(upstream.METRICS, "echozoo.evaluation.metrics")
-HOOKS = _extend(upstream.HOOKS, "echozoo.engine.hooks")
+HOOKS = _extend(upstream.HOOKS, "echozoo.engine")
 RUNNERS = _extend(upstream.RUNNERS, "echozoo.engine")
 OPTIM_WRAPPERS = _extend(upstream.OPTIM_WRAPPERS, "echozoo.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _extend(upstream.OPTIM_WRAPPER_CONSTRUCTORS, "echozoo.engine")
-TEMPORAL_MODULES = Registry(
-    "temporal module", scope="echozoo", locations=["echozoo.models.temporal"]
-)
-PROMPT_HEADS = Registry("prompt head", scope="echozoo", locations=["echozoo.models.prompt_heads"])
-ADAPTERS = Registry("adapter", scope="echozoo", locations=["echozoo.models.passes"])
-MEMORIES = Registry("memory", scope="echozoo", locations=["echozoo.models.memories"])
-POSTPROCESSING = Registry("post-processing", scope="echozoo", locations=["echozoo.postprocessing"])
+TEMPORAL_MODULES = _root("temporal module", "echozoo.models.temporal")
+PROMPT_HEADS = _root("prompt head", "echozoo.models.prompt_heads")
+ADAPTERS = _root("adapter", "echozoo.models.passes")
+MEMORIES = _root("memory", "echozoo.models.memories")
+POSTPROCESSING = _root("post-processing", "echozoo.postprocessing")
 
 # Kinds that echozoo uses as they are: without a node here, mmengine warns that it finds none.
 RUNNER_CONSTRUCTORS = _extend(upstream.RUNNER_CONSTRUCTORS)

@@ -1,7 +1,14 @@
 """From films to masks: what other programs use."""
 
-from echozoo.apis.inferencer import EchoInferencer
-from echozoo.apis.loading import load_model
-from echozoo.apis.model import LoadedModel
-from echozoo.apis.session import ClickSession
-from echozoo.films.film import EchoFilm, open_film
+from echozoo.lazy import lazily
+
+__all__ = ["ClickSession", "EchoFilm", "EchoInferencer", "LoadedModel", "load_model", "open_film"]
+__getattr__ = lazily(
+    __name__,
+    ClickSession="echozoo.apis.session",
+    EchoFilm="echozoo.films.film",
+    EchoInferencer="echozoo.apis.inferencer",
+    LoadedModel="echozoo.apis.model",
+    load_model="echozoo.apis.loading",
+    open_film="echozoo.films.film",
+)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from echozoo.compilers import refuse_without_compiler
 from echozoo.errors import ConfigError
-from echozoo.models.quantization import quantize_linear
 
 _AMP = {True: torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -84,6 +83,8 @@ def place(
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
     if int8:
+        from echozoo.models.quantization import quantize_linear
+
         quantize_linear(model)
     if not compile:
         return

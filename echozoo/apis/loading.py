@@ -14,10 +14,7 @@ from echozoo import run_folder
 from echozoo.apis.execution import check_execution, place
 from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import STRUCTURES, choose_structures
-from echozoo.engine import failures, launch
-from echozoo.engine.config_file import load_config
 from echozoo.errors import CheckpointError, ConfigError
-from echozoo.models.checkpoints import initialise, load_published
 from echozoo.registry import MODELS, TRANSFORMS
 
 # Steps of a test pipeline that belong to a data set with masks.
@@ -50,6 +47,11 @@ def load_model(
         ConfigError: The config or an option is wrong.
         CheckpointError: There are no weights, or they do not fit the model.
     """
+    # What builds a model brings mmengine's runner and mmseg, three seconds' worth: films can be
+    # opened, and options refused, without them.
+    from echozoo.engine import failures, launch
+    from echozoo.engine.config_file import load_config
+
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = check_execution(device, int8, amp, compile)
     with failures.one_line():
@@ -84,6 +86,8 @@ def _resolve(config: Path, checkpoint: str | Path | None) -> tuple[Path, Path | 
 
 
 def _load_weights(model: nn.Module, config: Path, checkpoint: Path | None, pretrained: Any) -> None:
+    from echozoo.models.checkpoints import initialise, load_published
+
     if checkpoint is None:
         if not pretrained:
             raise CheckpointError(f"{config}: no weights: give a checkpoint or a run's work folder")

@@ -12,8 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from echozoo.apis.measuring import Measures
@@ -180,6 +178,9 @@ class _Mp4:
 
 def write_curves(path: Path, film: EchoFilm, measures: Measures) -> None:
     """Draw areas over time, and volumes of the left ventricle where they are known."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second: not for stills
+    from matplotlib.figure import Figure
+
     time, label = np.arange(len(measures.areas), dtype=float), "frame"
     if film.frame_time_ms:
         time, label = time * film.frame_time_ms / 1000, "time (s)"

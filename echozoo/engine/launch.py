@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from echozoo.engine import safe_checkpoints  # noqa: F401 (in force once it is imported)
 from echozoo.engine.config_file import load_config
 from echozoo.engine.config_options import accepts, check_options
 from echozoo.engine.distributed import prepare_processes

@@ -1,7 +1,5 @@
 """Networks: segmentors and the parts that they are built from."""
 
-from echozoo import upstream  # first: it keeps mmseg quiet
-from echozoo.models.checkpoints import load_published
-from echozoo.registry import import_parts
+from echozoo.lazy import lazily
 
-import_parts(__name__)
+__getattr__ = lazily(__name__, load_published="echozoo.models.checkpoints")

@@ -5,6 +5,3 @@ Steps work on numpy arrays; none is on unless a segmentor's ``postprocessing`` n
 
 from echozoo.postprocessing.base import LogitStep, MaskStep, Postprocessing
 from echozoo.postprocessing.plausibility import MEANINGS, film_flags, flags, frame_flags
-from echozoo.registry import import_parts
-
-import_parts(__name__)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import DegenerateDataWarning, bootstrap
 
 SCORED, EMPTY, ABSENT = "scored", "empty", "absent"
 ALL = "all"
@@ -109,6 +108,8 @@ def bootstrap_interval(
         Lower and upper limit; NaN with fewer than two patients that have a number, or where a
         structure is so rare that some resample holds none of it.
     """
+    from scipy.stats import DegenerateDataWarning, bootstrap  # takes half a second to import
+
     measured = counts.any(axis=0)
     sums, counts = sums[:, measured], counts[:, measured]
     num_patients = sums.shape[1]

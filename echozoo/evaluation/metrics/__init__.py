@@ -1,5 +1,1 @@
 """Metrics that the Runner calls."""
-
-from echozoo.registry import import_parts
-
-import_parts(__name__)

@@ -1,5 +1,1 @@
 """Mask decoders."""
-
-from echozoo.registry import import_parts
-
-import_parts(__name__)

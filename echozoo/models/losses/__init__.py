@@ -1,5 +1,1 @@
 """Losses."""
-
-from echozoo.registry import import_parts
-
-import_parts(__name__)

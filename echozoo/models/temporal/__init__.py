@@ -1,5 +1,1 @@
 """Temporal modules: frames exchange features."""
-
-from echozoo.registry import import_parts
-
-import_parts(__name__)
