@@ -1,26 +1,55 @@
-"""Running what is left of some runs, as many at a time as there is room for; resumable."""
+"""Doing what is left of some runs, one after the other; resumable."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from echozoo import run_folder
 from echozoo.engine import failures
 from echozoo.errors import ConfigError, EchoZooError
-from echozoo.tables.job import TEST, TRAIN, Job, Workshop, stop
-from echozoo.tables.record import read_record
+from echozoo.evaluation.functional.aggregate import ALL, MEAN
+from echozoo.tables.lock import claim
+from echozoo.tables.record import RunRecord, machine, new_record, read_record
 from echozoo.tables.runs import Run
 
-_POLL_S = 0.2
+TRAIN, TEST = "train", "test"
+_SAVE_S, _STOP_S = 30.0, 20.0
+_ERROR = re.compile(r"(error: |[\w.]*(Error|Exception)\b)")
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A run that did not reach its end, and why in one line."""
+class Workshop:
+    """What runs are made with.
 
-    run: Run
-    reason: str
+    Attributes:
+        tools: Folder of train.py, test.py and dist_train.sh, dist_test.sh.
+        data_root: Folder of the data set.
+        gpus: GPUs, and so processes, of each run.
+    """
+
+    tools: Path
+    data_root: str
+    gpus: int = 1
+
+    def command(self, run: Run, step: str) -> list[str]:
+        """Return the command line of a step of a run."""
+        before = [str(run.config)]
+        if step == TEST:
+            before.append(str(run.folder) if run.weights is None else run.weights)
+        places = ["--data-root", self.data_root, "--work-dir", str(run.folder)]
+        options = [*run.options(), *places, *(["--resume"] if step == TRAIN else [])]
+        if self.gpus > 1:
+            return [str(self.tools / f"dist_{step}.sh"), *before, str(self.gpus), *options]
+        return [sys.executable, str(self.tools / f"{step}.py"), *before, *options]
 
 
 def steps_left(run: Run) -> list[str]:
@@ -33,7 +62,7 @@ def steps_left(run: Run) -> list[str]:
     record = read_record(run.folder)
     if record and record.tested and (run.folder / "results.json").is_file():
         return []
-    if run.weights or (record and record.trained):
+    if run.weights is not None or (record and record.trained):
         return [TEST]
     if record and record.fingerprint != run.fingerprint:
         raise ConfigError(
@@ -45,12 +74,12 @@ def steps_left(run: Run) -> list[str]:
 
 def execute(
     runs: Sequence[Run], workshop: Workshop, show: Callable[[str], None] = print
-) -> list[Failure]:
-    """Do what is left of some runs, as many at a time as the workshop has room for.
+) -> dict[Run, str]:
+    """Do what is left of some runs, in their order.
 
     A run that fails is shown, and the others go on; runs that start from it fail as well. When
-    interrupted, running ones are stopped as Ctrl-C stops them: the same call goes on from their
-    last checkpoints.
+    interrupted, the one in progress is stopped as Ctrl-C stops it: the same call goes on from its
+    last checkpoint.
 
     Args:
         runs: Those that others start from before these.
@@ -58,86 +87,132 @@ def execute(
         show: Takes a line for a person.
 
     Returns:
-        The failures.
+        Why they failed, in one line each, of those that did.
     """
-    return _Queue(runs, workshop, show).work()
-
-
-class _Queue:
-    def __init__(self, runs: Sequence[Run], workshop: Workshop, show: Callable) -> None:
-        self.workshop = workshop
-        self.show = show
-        self.failures: dict[Run, str] = {}
-        self.active: list[Job] = []
-        self.waiting: list[tuple[int, Run, list[str]]] = []
-        left = []
-        for run in runs:
-            try:
-                steps = steps_left(run)
-            except EchoZooError as error:
-                steps, self.failures[run] = [], str(error)
-                show(f"{run.name}: FAILED: {error}")
+    failed: dict[Run, str] = {}
+    for place, run in enumerate(runs, start=1):
+        name = f"[{place}/{len(runs)}] {run.name}"
+        try:
+            steps, parent = steps_left(run), run.starts_from
+            if parent in failed and TRAIN in steps_left(parent):
+                raise EchoZooError(f"starts from {parent.name}, which failed")
             if steps:
-                left.append((run, steps))
-        self.waiting = [(place, *one) for place, one in enumerate(left)]
-        self.total = len(left)
-        show(f"{len(runs)} runs, {self.total} of them with something left to do")
-
-    def work(self) -> list[Failure]:
-        try:
-            while self.waiting or self.active:
-                self._start_ready()
-                for job in list(self.active):
-                    self._look_after(job)
-                time.sleep(_POLL_S)
-        finally:
-            stop(self.active)
-        return [Failure(run, reason) for run, reason in self.failures.items()]
-
-    def _start_ready(self) -> None:
-        for entry in list(self.waiting):
-            place, run, steps = entry
-            if len(self.active) >= self.workshop.jobs:
-                return
-            parent = run.starts_from
-            if parent is None or _has_weights(parent):
-                self.waiting.remove(entry)
-                self._begin(place, run, steps)
-            elif parent in self.failures:
-                self.waiting.remove(entry)
-                self._fail(place, run, f"starts from {parent.name}, which failed")
-
-    def _begin(self, place: int, run: Run, steps: list[str]) -> None:
-        try:
-            with failures.one_line():
-                job = Job(run, steps, self.workshop, place)
+                with claim(run.folder):
+                    for step in steps:
+                        show(f"{name}: {step}ing ({run.folder})")
+                        record = _do(run, step, workshop)
+                show(f"{name}: {_summary(run, record)}")
         except Exception as error:  # of one model: the others go on
             text = " ".join(str(error).split())
-            name = "" if isinstance(error, EchoZooError) else f"{type(error).__name__}: "
-            return self._fail(place, run, name + text)
-        self.active.append(job)  # first: an interruption finds what has been started
-        job.start()
-        doing = "testing" if steps[0] == TEST else "training"
-        return self._say(place, run, f"{doing} ({run.folder})")
+            kind = "" if isinstance(error, EchoZooError) else f"{type(error).__name__}: "
+            failed[run] = kind + text
+            show(f"{name}: FAILED: {failed[run]}")
+    return failed
 
-    def _look_after(self, job: Job) -> None:
-        ended = job.look()
-        if ended is None:
+
+def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
+    """Run a step to its end; its time is written down as it passes, and added to earlier ones.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        EchoZooError: It has failed.
+    """
+    with failures.one_line():
+        record = read_record(run.folder) or new_record(run, workshop.gpus)
+    record.hardware, record.processes = machine(), workshop.gpus
+    cores = (os.cpu_count() or 1) // workshop.gpus
+    record.threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores))
+    log = run.folder / f"{step}.log"
+    with log.open("ab") as file:
+        begin = file.tell()
+        process = subprocess.Popen(
+            workshop.command(run, step),
+            env=os.environ | {"PYTHON": sys.executable},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches it once, through `_stop`
+        )
+    try:
+        while process.poll() is None:
+            _wait(process, _SAVE_S, record, step, run.folder)
+    except BaseException:
+        _stop(process)
+        raise
+    if process.returncode:
+        status = f"exit status {process.returncode}; {log}"
+        raise EchoZooError(f"{last_error(log, begin)} ({status})")
+    if step == TRAIN:
+        last = run_folder.find_checkpoint(run.folder, best=False)
+        record.trained, record.trained_until = True, last.stem if last else ""
+    else:
+        record.tested = True
+    record.save(run.folder)
+    return record
+
+
+def _wait(
+    process: subprocess.Popen, seconds: float, record: RunRecord, step: str, folder: Path
+) -> None:
+    """Wait for a process at most so long, and save how long that was."""
+    begin, field = time.monotonic(), f"{step}_seconds"
+    record.save(folder)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        setattr(record, field, getattr(record, field) + time.monotonic() - begin)
+        record.save(folder)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Stop a process and its own as Ctrl-C does, or at once where it does not listen."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
             return
-        self.active.remove(job)
-        if ended:
-            self._fail(job.place, job.run, ended)
-        else:
-            self._say(job.place, job.run, job.summary())
-
-    def _fail(self, place: int, run: Run, reason: str) -> None:
-        self.failures[run] = reason
-        self._say(place, run, f"FAILED: {reason}")
-
-    def _say(self, place: int, run: Run, text: str) -> None:
-        self.show(f"[{place + 1}/{self.total}] {run.name}: {text}")
+        os.killpg(process.pid, number)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
 
 
-def _has_weights(run: Run) -> bool:
-    record = read_record(run.folder)
-    return bool(record and record.trained)
+def last_error(log: Path, begin: int = 0) -> str:
+    """Return the last line of a log that begins as an error does, else its last line.
+
+    Args:
+        log: The file.
+        begin: Where to begin, in bytes: what stands before is of an earlier attempt.
+    """
+    text = log.read_bytes()[begin:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return [*errors[-1:], *lines[-1:], "no message"][0]
+
+
+def duration(seconds: float) -> str:
+    """Say a time for a person: 12 s, 3 min 20 s, 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _summary(run: Run, record: RunRecord) -> str:
+    """Say what came out, for a person."""
+    trained = f"trained in {duration(record.train_seconds)}, " if record.train_seconds else ""
+    return f"Dice {_dice(run.folder)}, {trained}tested in {duration(record.test_seconds)}"
+
+
+def _dice(folder: Path) -> str:
+    """Return the mean Dice of a test for the screen."""
+    try:
+        summaries = json.loads((folder / "results.json").read_text())["summaries"]
+        chosen = [s for s in summaries if s["instant"] == s["view"] == ALL]
+        (mean,) = [s["estimates"]["dice"]["mean"] for s in chosen if s["structure"] == MEAN]
+    except (OSError, ValueError, KeyError):
+        return "not measured"
+    return "undefined" if mean is None else f"{mean:.3f}"

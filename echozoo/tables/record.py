@@ -9,15 +9,11 @@ import shlex
 import subprocess
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from echozoo.engine import launch
-from echozoo.engine.hooks.parameter_table import count_parameters
 from echozoo.errors import DataError
 from echozoo.evaluation.report import origin, write_content
-from echozoo.registry import MODELS
 from echozoo.tables.runs import Run
 
 NAME = "run.json"
@@ -49,7 +45,7 @@ class RunRecord:
         test_seconds: Wall-clock time of testing.
         hardware: CPU or GPU.
         threads: Threads of each process.
-        jobs: Runs that shared the machine.
+        jobs: Runs that shared the machine, as earlier versions could have them.
         processes: Of the training and the test, one a GPU.
         versions: Of Python and packages.
         commit: Of the code, where it is a git checkout.
@@ -105,8 +101,9 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
     made = origin()
     parent = run.starts_from and run.starts_from.name
     options = [*run.options(parent), "--data-root", PATH]
-    tested = [run.weights or FOLDER]
-    parameters, trainable = _count(run)
+    trains = run.weights is None
+    tested = [FOLDER if trains else run.weights]
+    parameters, trainable = run.parameters
     return RunRecord(
         config=str(run.config),
         scale=run.scale,
@@ -119,7 +116,9 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
         fingerprint=run.fingerprint,
         parameters=parameters,
         trainable=trainable,
-        train_command=None if run.weights else _shown("train", run, [], options, processes),
+        train_command=None
+        if run.weights is not None
+        else _shown("train", run, [], options, processes),
         test_command=_shown("test", run, tested, options, processes),
         started=made["date"],
         versions=made["versions"],
@@ -173,16 +172,6 @@ def cpu_name() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _count(run: Run) -> tuple[int, int]:
-    """Count parameters on the meta device: no memory, no initial values."""
-    cfg = run.read_config()
-    launch.forget_pretrained(cfg)
-    model: dict[str, Any] = {**cfg.model, "_scope_": "echozoo"}
-    with torch.device("meta"):
-        total = count_parameters(MODELS.build(model))[-1]
-    return total.parameters, total.trainable
 
 
 def _shown(step: str, run: Run, before: list[str], options: list[str], processes: int) -> str:

@@ -7,16 +7,19 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from echozoo.engine import launch
 from echozoo.engine.config_file import load_config
+from echozoo.engine.hooks.parameter_table import count_parameters
 from echozoo.errors import ConfigError
+from echozoo.registry import MODELS
 from echozoo.tables.definition import Row, TableDefinition
 
 FULL = "full"
@@ -67,7 +70,8 @@ class Run:
         cfg_options: ``KEY=VALUE`` for the config.
         amp: Mixed precision; None is single precision.
         starts_from: Run whose weights this one starts from.
-        weights: Published weights to test without training; None trains.
+        weights: Published weights to test without training, "" for a model that has none; None
+            trains.
     """
 
     config: Path
@@ -116,6 +120,20 @@ class Run:
         parent = self.starts_from and self.starts_from.name
         arguments = [str(self.config), *self.options(parent), "--data-root", self.data_name]
         return launch.read_config(parser.parse_args([*arguments, "--work-dir", "."]))
+
+    @cached_property
+    def parameters(self) -> tuple[int, int]:
+        """How many numbers the model has, and how many of them train; no memory is taken.
+
+        Raises:
+            ConfigError: The model cannot be built.
+        """
+        cfg = self.read_config()
+        launch.forget_pretrained(cfg)
+        with torch.device("meta"):
+            model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
+        total = count_parameters(model)[-1]
+        return total.parameters, total.trainable
 
     @cached_property
     def fingerprint(self) -> str:
@@ -202,16 +220,21 @@ def _plan_test(table: TableDefinition, row: Row, settings: Settings) -> PlannedR
     run = _run(table, row, settings.seeds[0], settings)
     weights = run.read_config().model.get("pretrained")
     weights = weights.get("path") if isinstance(weights, Mapping) else weights
-    if not weights:
-        return PlannedRow(row, (), f"{row.config} names no published weights at this scale")
-    run = _run(table, row, settings.seeds[0], settings, weights)
-    absent = "" if Path(weights).is_file() else f"{weights} is absent; tools/download_weights.py"
-    return PlannedRow(row, (run,), absent)
+    if weights:
+        absent = (
+            "" if Path(weights).is_file() else f"{weights} is absent; tools/download_weights.py"
+        )
+        return PlannedRow(row, (replace(run, weights=weights),), absent)
+    run = replace(run, weights="")
+    try:
+        if any(run.parameters):
+            return PlannedRow(row, (), f"{row.config} names no published weights at this scale")
+    except ConfigError as error:  # stored masks that are not on this machine
+        return PlannedRow(row, (run,), str(error))
+    return PlannedRow(row, (run,))
 
 
-def _run(
-    table: TableDefinition, row: Row, seed: int, settings: Settings, weights: str | None = None
-) -> Run:
+def _run(table: TableDefinition, row: Row, seed: int, settings: Settings) -> Run:
     dataset = {**table.dataset, **(settings.dataset or {})}
     cfg_options = {**row.options, **(settings.cfg_options or {})}
     parent = _parent(table, row, seed, settings)
@@ -226,7 +249,6 @@ def _run(
         cfg_options=key_values(cfg_options),
         amp=settings.amp,
         starts_from=parent,
-        weights=weights,
     )
 
 

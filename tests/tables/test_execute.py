@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from echozoo.errors import ConfigError
 from echozoo.tables.definition import read_definition
-from echozoo.tables.execute import execute, steps_left
-from echozoo.tables.job import Workshop, duration, last_error
+from echozoo.tables.execute import Workshop, duration, execute, last_error, steps_left
 from echozoo.tables.lock import claim
 from echozoo.tables.record import read_record
 from echozoo.tables.runs import Run, Settings, plan_table, runs_of
@@ -50,7 +51,7 @@ def workshop(tmp_path: Path) -> Workshop:
     for name in ("train", "test"):
         (tools / f"{name}.py").write_text(TOOL)
     (tools / "calls").touch()
-    return Workshop(tools, "data", jobs=2)
+    return Workshop(tools, "data")
 
 
 @pytest.fixture
@@ -76,32 +77,29 @@ def calls(workshop: Workshop) -> list[str]:
 
 def test_all_is_trained_and_tested_once(runs, workshop) -> None:
     lines: list[str] = []
-    assert execute(runs, workshop, lines.append) == []
-    done = calls(workshop)
-    assert sorted(done) == sorted(
+    assert execute(runs, workshop, lines.append) == {}
+    assert calls(workshop) == [
         f"{step} {name}/seed0"
-        for step in ("train", "test")
         for name in ("samus_tra", "autosamus", "unet")
-    )
-    assert done.index("train autosamus/seed0") > done.index("train samus_tra/seed0")
-    assert lines[0] == "3 runs, 3 of them with something left to do"
+        for step in ("train", "test")
+    ]
+    assert lines[0] == f"[1/3] {runs[0].name}: training ({runs[0].folder})"
     assert sum("Dice 0.875, trained in" in line for line in lines) == 3
     record = read_record(runs[0].folder)
     assert (record.trained, record.tested, record.trained_until) == (True, True, "epoch_2")
     assert record.train_seconds > 0
-    assert record.jobs == 2
 
-    assert execute(runs, workshop, lines.append) == []
+    assert execute(runs, workshop, lines.append) == {}
     assert len(calls(workshop)) == 6, "nothing is left"
     (runs[2].folder / "results.json").unlink()
-    assert execute(runs, workshop, lines.append) == []
+    assert execute(runs, workshop, lines.append) == {}
     assert calls(workshop)[6:] == ["test unet/seed0"], "tested again"
 
 
 def test_a_failure_is_named_and_the_others_go_on(runs, workshop) -> None:
     parent, child, plain = runs
     behave(parent, "print('x: fine'); sys.exit('error: the plug is out')")
-    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    failures = execute(runs, workshop, lambda line: None)
     assert set(failures) == {parent, child}
     assert failures[parent].startswith("error: the plug is out (exit status 1; ")
     assert failures[parent].endswith("train.log)")
@@ -109,7 +107,7 @@ def test_a_failure_is_named_and_the_others_go_on(runs, workshop) -> None:
     assert read_record(plain.folder).tested
 
     behave(parent, "if tool == 'test': os.kill(os.getpid(), 9)")
-    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    failures = execute(runs, workshop, lambda line: None)
     assert set(failures) == {parent}, "its weights are there: what starts from it runs"
     assert failures[parent].startswith("no message (exit status -9; ")
     assert steps_left(parent) == ["test"]
@@ -128,15 +126,15 @@ except KeyboardInterrupt:
 """,
     )
 
-    def show(line: str) -> None:
-        if "training" in line:
-            while not (runs[2].folder / "begun").exists():
-                time.sleep(0.02)
-            raise KeyboardInterrupt
+    def interrupt() -> None:
+        while not (runs[2].folder / "begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
 
+    Thread(target=interrupt, daemon=True).start()
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        execute(runs[2:], workshop, show)
+        execute(runs[2:], workshop, lambda line: None)
     assert time.monotonic() - begun < 20
     record = read_record(runs[2].folder)
     assert (record.trained, record.tested) == (False, False)
@@ -145,7 +143,7 @@ except KeyboardInterrupt:
 
     before = record.train_seconds
     behave(runs[2], "")
-    assert execute(runs[2:], workshop, lambda line: None) == []
+    assert execute(runs[2:], workshop, lambda line: None) == {}
     assert read_record(runs[2].folder).train_seconds > before
 
 
@@ -157,36 +155,27 @@ def test_an_interrupted_run_of_another_config_is_not_resumed(runs, workshop, tmp
     del vars(runs[2])["fingerprint"]
     with pytest.raises(ConfigError, match="has changed since; delete the folder to begin anew"):
         steps_left(runs[2])
-    (failure,) = execute(runs[2:], workshop, lambda line: None)
-    assert "has changed since" in failure.reason
+    failures = execute(runs[2:], workshop, lambda line: None)
+    assert "has changed since" in failures[runs[2]]
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(runs, workshop) -> None:
     other = claim(runs[2].folder)
-    (failure,) = execute(runs[2:], workshop, lambda line: None)
-    assert failure.reason.startswith(f"{runs[2].folder}: another run_table.py works on this run")
+    failures = execute(runs[2:], workshop, lambda line: None)
+    assert failures[runs[2]].startswith(f"{runs[2].folder}: another run_table.py works on this run")
     assert calls(workshop) == []
     other.close()
-    assert execute(runs[2:], workshop, lambda line: None) == []
+    assert execute(runs[2:], workshop, lambda line: None) == {}
     claim(runs[2].folder).close()  # given back in the end
 
 
 def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> None:
     config = tmp_path / "unet.py"
     config.write_text(config.read_text() + "model = dict(backbone=dict(type='UNot'))\n")
-    failures = {one.run: one.reason for one in execute(runs, workshop, lambda line: None)}
+    failures = execute(runs, workshop, lambda line: None)
     assert list(failures) == [runs[2]]
     assert "no model is named 'UNot'; did you mean UNet?" in failures[runs[2]]
     claim(runs[2].folder).close()  # nobody holds on to it
-
-
-def test_threads_share_the_cores(tmp_path, monkeypatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert Workshop(tmp_path, "data", jobs=3).environment(0)["OMP_NUM_THREADS"] == "2"
-    assert Workshop(tmp_path, "data", jobs=20).threads == 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert Workshop(tmp_path, "data", jobs=2).threads == 5
 
 
 def test_several_gpus_go_through_the_scripts(runs, tmp_path) -> None:
@@ -196,11 +185,6 @@ def test_several_gpus_go_through_the_scripts(runs, tmp_path) -> None:
     assert train[:3] == [str(tmp_path / "dist_train.sh"), name, "4"]
     assert test[:4] == [str(tmp_path / "dist_test.sh"), name, folder, "4"]
     assert train[3:][-1] == "--resume"
-    assert {workshop.environment(place)["PORT"] for place in range(3)} == {
-        "29500",
-        "29501",
-        "29502",
-    }
 
 
 def test_the_last_error_of_this_attempt(tmp_path) -> None:

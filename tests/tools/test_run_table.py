@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,6 +37,7 @@ rows = [
         published=dict(dice=91.68),
     ),
     dict(name="SAM", config="sam.py", trains=False),
+    dict(name="other", config="stored.py", trains=False, options={"model.folder": "masks"}),
 ]
 """
 
@@ -75,7 +77,7 @@ def start(folder: Path, *args: object) -> subprocess.Popen:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     (tmp_path / "tables").mkdir()
-    for name in ("unet", "sam"):
+    for name in ("unet", "sam", "stored"):
         (tmp_path / f"{name}.py").write_text(f'_base_ = "{ROOT / "configs" / name}.py"\n')
     path = tmp_path / "tables" / "toy.py"
     path.write_text(TABLE)
@@ -107,7 +109,7 @@ def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
     assert (record["trained"], record["tested"]) == (False, False)
     assert not (run / "results.json").exists()
 
-    status, out = run_tool(*options, "--jobs", 2, "--latex", "-o", "out")
+    status, out = run_tool(*options, "--latex", "-o", "out")
     assert status == 0, out
     assert "resuming from" in (run / "train.log").read_text()
     assert "[1/1] unet-" in out
@@ -128,9 +130,32 @@ def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
     assert f"| thin | 1 | {100 * mean['dice_with_empty_as_0']['mean']:.2f}" in text
     assert (tmp_path / "out" / "toy.tex").is_file()
 
-    status, _ = run_tool(*options, "--jobs", 2, "--only-collect", "-o", "again")
+    status, _ = run_tool(*options, "--only-collect", "-o", "again")
     assert status == 0
     assert (tmp_path / "again" / "toy.md").read_text() == text
+
+
+def test_printed_commands_run_what_is_left_and_stored_masks_need_no_weights(
+    table, phantom, tmp_path, run_tool
+):
+    (tmp_path / "masks").symlink_to(phantom)  # the references themselves, at any scale
+    common = [table, "--scale", "tiny", "--data-root", phantom, "--seeds", 0, 1]
+    status, out = run_tool(*common, "--print-commands")
+    assert status == 0
+    names, commands = out.splitlines()[::2], out.splitlines()[1::2]
+    assert [name.split("-")[0] for name in names] == ["# unet", "# unet", "# stored"]
+    assert not (tmp_path / "work_dirs").exists(), "nothing has run"
+    stored = shlex.split(commands[-1])
+    assert stored[:2] == ["python", "tools/run_table.py"]
+    assert stored[-2:] == ["--rows", "other"]
+
+    status, out = run_tool(*stored[2:])
+    assert status == 0, out
+    assert ": Dice 1.000, tested in " in out
+    status, out = run_tool(*common, "--print-commands")
+    assert out.splitlines()[1::2] == commands[:-1]
+    status, out = run_tool(*common, "--only-collect", "-o", "out")
+    assert "| other | 1 | 100.00" in (tmp_path / "out" / "toy.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +164,7 @@ def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
         (["--data-root", "x", "--rows", "thn"], "--rows 'thn': no such row; did you mean thin?"),
         ([], "no data: give --data-root FOLDER or set CAMUS_ROOT"),
         (["--data-root", "x", "--scale", "tinny"], "no scale 'tinny'; did you mean tiny"),
-        (["--data-root", "x", "--jobs", "0"], "--jobs and --gpus: wanted 1 or more"),
+        (["--data-root", "x", "--gpus", "0"], "--gpus: wanted 1 or more"),
     ],
 )
 def test_what_is_wrong_is_one_line(table, run_tool, options, message):
