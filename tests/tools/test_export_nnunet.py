@@ -1,0 +1,110 @@
+"""tools/export_nnunet.py there and back, with the references as nnU-Net's predictions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echozoo.engine import launch
+from echozoo.films.io import read_volume, write_volume
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("nnunet", ROOT / "tools" / "export_nnunet.py")
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+DATASET = ("--dataset", "split=ratio", "structures=(lv,la)")
+
+
+@pytest.fixture
+def start(monkeypatch, capsys):
+    """Run the tool in this process: its exit message, if any, and what it printed."""
+    monkeypatch.delenv("CAMUS_ROOT", raising=False)
+
+    def run(*args: object) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["export_nnunet.py", *map(str, args)])
+        code = None
+        try:
+            tool.main()
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def predict_by_the_references(folder: Path, root: Path, predicted: Path) -> None:
+    """Write what an nnU-Net that makes no mistake would."""
+    files = {path.name: path for path in root.rglob("*_gt.nii.gz")}
+    for case, origin in json.loads((folder / "cases.json").read_text()).items():
+        reference = files[origin["file"].replace(".nii.gz", "_gt.nii.gz")]
+        array, spacing = read_volume(reference, label=True)
+        labels = np.array([0, 1, 0, 2], np.uint8)[array[origin["frame"]]]  # lv, la
+        write_volume(predicted / f"{case}.nii.gz", labels, spacing)
+
+
+@pytest.mark.parametrize("frames", ["sequence", "ed_es"])
+def test_there_and_back(start, make_camus, tmp_path, frames):
+    root = make_camus(patients=4, frames=3, info="ED: 3\nES: 1\n")  # films stored backwards
+    folder, predicted, masks = tmp_path / "Dataset042_X", tmp_path / "predicted", tmp_path / "masks"
+    data = (*DATASET, f"frames={frames}")
+    code, _ = start(folder, ROOT / "configs" / "unet.py", "--data-root", root, *data)
+    assert code in (None, 0)
+
+    described = json.loads((folder / "dataset.json").read_text())
+    assert described["labels"] == {"background": 0, "lv": 1, "la": 2}
+    (fold,) = json.loads((folder / "splits_final.json").read_text())
+    names = [path.name for path in sorted((folder / "imagesTr").iterdir())]
+    assert names == [f"{case}_0000.nii.gz" for case in sorted(fold["train"] + fold["val"])]
+    assert described["numTraining"] == len(names) == 3 * 2 * (3 if frames == "sequence" else 2)
+    assert not {case[:11] for case in fold["train"]} & {case[:11] for case in fold["val"]}
+    for path in (folder / "labelsTr").iterdir():
+        labels, spacing = read_volume(path, label=True)
+        image, other = read_volume(folder / "imagesTr" / path.name.replace(".nii", "_0000.nii"))
+        assert spacing == other == (0.5, 0.25)
+        assert labels.shape == image.shape == (1, 24, 32)
+        index = int(re.search(r"_f(\d+)", path.name)[1]) + path.name.count("_ES_")
+        assert image.max() == 10 * index + 1  # the frame that its name says
+        assert labels[0, index, :3].tolist() == [1, 0, 2]
+
+    predict_by_the_references(folder, root, predicted)
+    code, said = start(folder, "--predictions", predicted, "-o", masks)
+    assert code in (None, 0)
+    assert "label maps of " in said
+    assert dice(root, masks, tmp_path / "run", frames) == 1
+
+    next(predicted.iterdir()).unlink()
+    code, _ = start(folder, "--predictions", predicted, "-o", masks)
+    assert code.startswith(f"error: {predicted}/patient")
+    assert "\n" not in code
+
+
+def dice(root: Path, masks: Path, work_dir: Path, frames: str) -> float:
+    args = tool.argparse.ArgumentParser()
+    args.add_argument("config")
+    launch.add_options(args)
+    options = [str(ROOT / "configs" / "stored.py"), "--data-root", str(root), *DATASET]
+    options += [f"frames={frames}", "--work-dir", str(work_dir)]
+    options += ["--cfg-options", f"model.folder={masks}", "test_dataloader.num_workers=0"]
+    cfg = launch.read_config(args.parse_args(options))
+    cfg.test_evaluator = dict(type="CAMUSMetric")
+    return launch.build_runner(cfg).test()["camus/dice_with_empty_as_0"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("X", "CONFIG", "--data-root", "ROOT"), "X: wanted a name such as Dataset042_CAMUS"),
+        (("Dataset001_X", "--predictions", "p", "-o", "m"), "Dataset001_X: no export of this tool"),
+    ],
+)
+def test_what_cannot_be_is_one_line(start, make_camus, args, said):
+    places = {"CONFIG": ROOT / "configs" / "unet.py", "ROOT": make_camus()}
+    code, _ = start(*(places.get(arg, arg) for arg in args))
+    assert said in code
+    assert "\n" not in code
