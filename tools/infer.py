@@ -84,6 +84,7 @@ def main() -> int:
             int8=args.int8,
             amp=args.amp,
             compile=args.compile,
+            fast_cpu=args.fast_cpu,
             postprocess=args.postprocess and [dict(type=step) for step in args.postprocess],
             prompts=args.prompts or "auto",
             coarse=args.coarse,

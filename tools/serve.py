@@ -60,9 +60,8 @@ def main() -> None:
         idle_seconds=60 * args.idle_minutes,
         hosts=allowed_hosts(args.host),
     )
-    loaded = load_model(
-        args.config, args.checkpoint, args.device, args.int8, args.amp, args.compile
-    )
+    execution = args.device, args.int8, args.amp, args.compile, args.fast_cpu
+    loaded = load_model(args.config, args.checkpoint, *execution)
     serve(loaded, options, args.host, args.port)
 
 

@@ -55,7 +55,7 @@ def main() -> None:
         launch.collect_results(cfg)
         if args.int8:
             test_in_int8(cfg, args.amp)
-        runner = launch.build_runner(cfg)
+        runner = launch.build_runner(cfg, args.fast_cpu)
         if not args.checkpoint and any(True for _ in runner.model.parameters()):
             raise ConfigError(
                 f"{args.config}: no checkpoint: give one, or a run's folder, after the config"

@@ -102,7 +102,7 @@ def main() -> None:
         if args.print_config:
             print(cfg.pretty_text)
             return
-        launch.build_runner(cfg).train()
+        launch.build_runner(cfg, args.fast_cpu).train()
 
 
 if __name__ == "__main__":

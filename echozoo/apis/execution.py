@@ -28,6 +28,12 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
         "--int8", action="store_true", help="quantise the encoder's linear layers, on the CPU"
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile: slow to start")
+    parser.add_argument(
+        "--no-fast-cpu",
+        dest="fast_cpu",
+        action="store_false",
+        help="leave layers on a CPU as torch computes them",
+    )
 
 
 def check_execution(
@@ -63,7 +69,12 @@ def check_execution(
 
 
 def place(
-    model: nn.Module, device: torch.device, int8: bool, compile: bool, temporal: bool
+    model: nn.Module,
+    device: torch.device,
+    int8: bool,
+    compile: bool,
+    temporal: bool,
+    fast_cpu: bool = True,
 ) -> None:
     """Bring a model to its device, and quantise or compile it, in place.
 
@@ -74,6 +85,7 @@ def place(
         compile: Whether to compile its image encoder; of a model without a prompt head, all that
             leads to its logits.
         temporal: Whether its image encoder lets the frames of a clip see each other.
+        fast_cpu: Whether layers are computed in the CPU's own way, where it is the device.
 
     Raises:
         ConfigError: There is no such device, or nothing to quantise.
@@ -83,9 +95,13 @@ def place(
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
     if int8:
-        from echozoo.models.quantization import quantize_linear
+        from echozoo.models.passes.int8 import quantize_linear
 
         quantize_linear(model)
+    if fast_cpu:
+        from echozoo.models.passes.fast_cpu import use_fast_cpu
+
+        use_fast_cpu(model)
     if not compile:
         return
     if not hasattr(model, "prompt_head"):

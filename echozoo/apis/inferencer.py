@@ -77,6 +77,7 @@ class EchoInferencer:
         int8: Quantise the linear layers of the image encoder (CPU).
         amp: Mixed precision: "bf16" or "fp16".
         compile: Compile the image encoder: slow to start.
+        fast_cpu: On a CPU, compute layers in its own way.
         postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
         prompts: For models that need prompts: a dict or a JSON file with clicks and boxes on one
             frame (of each film), carried through the film; a label map as previous mask; or
@@ -99,6 +100,7 @@ class EchoInferencer:
         int8: bool = False,
         amp: str | bool | None = None,
         compile: bool = False,
+        fast_cpu: bool = True,
         postprocess: Sequence[dict] | None = None,
         prompts: str | Path | Mapping = "auto",
         coarse: str | Path | Sequence[str | Path] | None = None,
@@ -106,7 +108,7 @@ class EchoInferencer:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: wanted 1 or more")
-        self.loaded = load_model(config, checkpoint, device, int8, amp, compile)
+        self.loaded = load_model(config, checkpoint, device, int8, amp, compile, fast_cpu)
         if postprocess is not None:
             self.loaded.model.postprocessing = Postprocessing(postprocess)
         self.batch_size, self.progress = batch_size, progress

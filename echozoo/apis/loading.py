@@ -29,6 +29,7 @@ def load_model(
     int8: bool = False,
     amp: str | bool | None = None,
     compile: bool = False,
+    fast_cpu: bool = True,
 ) -> LoadedModel:
     """Build a model and load its weights.
 
@@ -42,6 +43,7 @@ def load_model(
         amp: Run in mixed precision: "bf16" (which True means too) or "fp16" (GPU only).
         compile: Compile the image encoder with torch.compile: slow to start. On the
             CPU it needs a C++ compiler.
+        fast_cpu: On a CPU, compute layers in its own way (see `echozoo.models.passes.fast_cpu`).
 
     Raises:
         ConfigError: The config or an option is wrong.
@@ -67,7 +69,7 @@ def load_model(
         loaded = _describe(cfg, model.eval(), checkpoint, pretrained)
     loaded.amp = dtype
     loaded.precision = "int8" if int8 else "bf16" if amp is True else amp or "float32"
-    place(loaded.model, device, int8, compile, temporal=loaded.clip_length > 1)
+    place(loaded.model, device, int8, compile, temporal=loaded.clip_length > 1, fast_cpu=fast_cpu)
     return loaded
 
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import (
 )
 
 from echozoo.benchmark.timing import alternate
-from echozoo.models.layers.linear import Linear
+from echozoo.models.passes.fast_cpu import FastLinear
 
 _SIZES = (512, 1024, 2048, 4096, 8192)  # sides of matrices
 _LONG = 0.05  # seconds of a product beside which starting it costs nothing
@@ -46,7 +46,7 @@ def matmul_peak(device: str, dtype: torch.dtype = torch.float32, repeats: int = 
     """
     for size in _SIZES:
         left = torch.randn(size, size, device=device).to(dtype)
-        layer = Linear(size, size, bias=False, device=device, dtype=dtype).requires_grad_(False)
+        layer = FastLinear(size, size, bias=False, device=device, dtype=dtype).requires_grad_(False)
         product = {"product": partial(layer, left)}
         fastest = min(alternate(product, 1, device=device)["product"].seconds)
         if fastest > _LONG:
@@ -88,14 +88,9 @@ def _backward(gradient: Any, query: Any, key: Any, value: Any, *args: Any, **kwa
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-def _linear(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
-    return 2 * x.numel() * weight.shape[0]
-
-
-# torch has none for the fused attention and the linear layers of CPUs, and for addmm in place.
+# torch has none for the fused attention of CPUs, and for addmm in place.
 _FORMULAS = flop_registry | {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: shape_wrapper(_forward),
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: shape_wrapper(_backward),
     torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm],
-    torch.ops.mkldnn._linear_pointwise: _linear,
 }

@@ -13,6 +13,7 @@ from torch import nn
 
 from echozoo.engine import launch
 from echozoo.errors import ConfigError
+from echozoo.models.passes.fast_cpu import make_fast
 from echozoo.registry import MODELS
 
 
@@ -97,7 +98,7 @@ def build_model(setting: Setting) -> nn.Module:
     """
     launch.forget_pretrained(setting.cfg)
     torch.manual_seed(setting.seed)
-    return MODELS.build(setting.cfg.model)
+    return make_fast(MODELS.build(setting.cfg.model))
 
 
 def outline(setting: Setting) -> nn.Module:

@@ -87,6 +87,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of all random numbers")
     parser.add_argument(
+        "--no-fast-cpu",
+        dest="fast_cpu",
+        action="store_false",
+        help="leave layers on a CPU as torch computes them",
+    )
+    parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm"),
         default="none",
@@ -240,11 +246,12 @@ def collect_results(cfg: Config) -> None:
             metric["out_dir"] = cfg.work_dir
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, fast_cpu: bool = True) -> Runner:
     """Build the Runner of a config, for one process or several, with or without a GPU.
 
     Args:
         cfg: A config of `read_config`.
+        fast_cpu: Whether layers are computed in the CPU's own way, where the model is on one.
 
     Returns:
         The Runner, ready for ``train()`` or ``test()``.
@@ -258,4 +265,9 @@ def build_runner(cfg: Config) -> Runner:
     name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
     cfg.experiment_name = f"{name}-{os.getpid()}-{next(_run_number)}"
     cfg.setdefault("runner_type", "QuietRunner")
-    return RUNNERS.build(cfg)
+    runner = RUNNERS.build(cfg)
+    if fast_cpu:
+        from echozoo.models.passes.fast_cpu import use_fast_cpu
+
+        use_fast_cpu(runner.model)
+    return runner

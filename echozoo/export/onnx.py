@@ -21,6 +21,7 @@ from echozoo.apis.model import LoadedModel
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.export.networks import Decoder, Encoder, WholeModel, sees_clips, takes_prompts
 from echozoo.export.onnx_check import Comparison, compare
+from echozoo.models.passes.adapting import merge_adapters
 
 MAX_ERROR = 1e-3
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -91,6 +92,7 @@ def export_onnx(loaded: LoadedModel, folder: str | Path) -> list[Comparison]:
         EchoZooError: A file does not give what torch gives.
     """
     check_installed()
+    merge_adapters(loaded.model)
     folder = Path(folder)
     metadata = describe(loaded)
     try:

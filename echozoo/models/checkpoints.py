@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models.passes.adapting import adapter_keys
 from echozoo.models.published_keys import (
     add_counters,
     fit_position_tables,
@@ -175,6 +176,9 @@ def _required(
     model is not of the SAM family, for which only its own weights will do.
     """
     wanted = model.state_dict()
+    own = adapter_keys(model)
+    if own.isdisjoint(weights):  # a file of the model without adapters
+        wanted = {key: value for key, value in wanted.items() if key not in own}
     groups = {group_of(key) for key in wanted}
     if "backbone" in groups:
         groups = {group_of(key) for key in weights} | {"prompt_head", "decoder"}

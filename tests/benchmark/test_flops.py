@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from echozoo.benchmark import flops
 from echozoo.benchmark.flops import count_flops, matmul_peak
 from echozoo.benchmark.timing import Timing
-from echozoo.models.layers import linear
 
 B, HEADS, N, D = 2, 3, 40, 16
 PRODUCT = 2 * B * HEADS * N * N * D  # one of queries and keys, or of a map and values
@@ -49,13 +48,6 @@ def test_attention_with_its_backward_pass_is_seven_products():
 def test_a_product_that_is_added_in_place_counts():
     total, left, right = torch.zeros(3, 4), torch.randn(3, 5), torch.randn(5, 4)
     assert count_flops(lambda: total.addmm_(left, right)) == 2 * (3 * 5 * 4)
-
-
-@pytest.mark.parametrize("onednn", [True, False])
-def test_a_linear_layer_counts_whoever_multiplies(monkeypatch, onednn):
-    monkeypatch.setattr(linear, "_onednn_is_quicker", lambda: onednn)
-    layer, x = linear.Linear(5, 4), torch.randn(2, 3, 5)
-    assert count_flops(lambda: layer(x)) == 2 * (2 * 3 * 5 * 4)
 
 
 def test_the_peak_is_that_of_the_first_size_that_takes_long(monkeypatch):

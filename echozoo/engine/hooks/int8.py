@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from echozoo.models.quantization import quantize_linear
+from echozoo.models.passes.int8 import quantize_linear
 from echozoo.registry import HOOKS
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.layers.attention import GridAttention
-from echozoo.models.layers.linear import MLP
+from echozoo.models.layers.mlp import MLP
 from echozoo.models.layers.norm import ChannelNorm
 from echozoo.registry import MODELS
 

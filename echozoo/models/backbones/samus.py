@@ -12,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.sam_vit import SAMViT, ViTBlock, resize_grid
-from echozoo.models.layers.adapters import ConvBranch, ConvStage, FeatureAdapter, PositionAdapter
 from echozoo.models.layers.attention import CrossAttention
+from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
+from echozoo.models.layers.mlp import FeatureAdapter
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
 # What the published checkpoints call a part -> what it is called here, below ``image_encoder.``.

@@ -6,6 +6,7 @@ of the stages that follow another halve the grid, and SAM's convolutional neck e
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,6 @@ from segment_anything.modeling.image_encoder import window_partition, window_unp
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
-from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.norm import ChannelNorm, SyncBN
 from echozoo.registry import MODELS
 
@@ -26,7 +26,7 @@ _STEM_KERNELS = {1: 1, 4: 3}
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution without bias and a batch norm.
+    """A convolution without bias, a batch norm, and a GELU where it is asked for.
 
     Args:
         in_channels: Channels in.
@@ -34,6 +34,7 @@ class ConvNorm(nn.Sequential):
         kernel_size: Height and width of the kernel, odd; zeros pad the image by half of it.
         stride: Of the convolution.
         groups: Of the convolution.
+        gelu: Whether a GELU follows.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ConvNorm(nn.Sequential):
         kernel_size: int = 1,
         stride: int = 1,
         groups: int = 1,
+        gelu: bool = False,
     ) -> None:
         super().__init__()
         padding = kernel_size // 2
@@ -50,6 +52,8 @@ class ConvNorm(nn.Sequential):
             in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False
         )
         self.bn = SyncBN(out_channels)
+        if gelu:
+            self.act = nn.GELU()
 
 
 class Stem(nn.Module):
@@ -64,11 +68,10 @@ class Stem(nn.Module):
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         kernel, step = _STEM_KERNELS[stride], 2 if stride == 4 else 1
-        self.seq = nn.Sequential(
-            ConvNorm(3, channels // 2, kernel, step),
-            nn.GELU(),
-            ConvNorm(channels // 2, channels, kernel, step),
-        )
+        first = ConvNorm(3, channels // 2, kernel, step, gelu=True)
+        second = ConvNorm(channels // 2, channels, kernel, step)
+        # The published GELU is a layer of its own, number 1.
+        self.seq = nn.Sequential(OrderedDict({"0": first, "2": second}))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to (N, C, H / stride, W / stride)."""
@@ -94,13 +97,13 @@ class Bottleneck(nn.Module):
     ) -> None:
         super().__init__()
         self.skip = skip
-        self.conv1 = ConvNorm(in_channels, hidden)
-        self.conv2 = ConvNorm(hidden, hidden, 3, stride, groups=hidden)
+        self.conv1 = ConvNorm(in_channels, hidden, gelu=True)
+        self.conv2 = ConvNorm(hidden, hidden, 3, stride, groups=hidden, gelu=True)
         self.conv3 = ConvNorm(hidden, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', H / stride, W / stride)."""
-        out = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
+        out = self.conv3(self.conv2(self.conv1(x)))
         return F.gelu(x + out) if self.skip else out
 
 
@@ -120,8 +123,8 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(embed_dims)
-        self.qkv = Linear(embed_dims, 3 * embed_dims)
-        self.proj = Linear(embed_dims, embed_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, window_size**2))
         place = torch.arange(window_size)
         gap = (place[:, None] - place).abs()  # S, S
@@ -139,8 +142,8 @@ class WindowAttention(nn.Module):
         return self.proj(out.transpose(1, 2).reshape(x.shape))  # B, S, S, C
 
 
-class MLP(nn.Module):
-    """Normalise, widen, GELU, narrow; the caller adds the skip.
+class MLP(nn.Sequential):
+    """Map tokens (..., C) to (..., C): normalise, widen, GELU, narrow; the caller adds the skip.
 
     Args:
         embed_dims: Channels of a token.
@@ -149,12 +152,9 @@ class MLP(nn.Module):
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
-        self.fc1 = Linear(embed_dims, EXPANSION * embed_dims)
-        self.fc2 = Linear(EXPANSION * embed_dims, embed_dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens (..., C) to (..., C)."""
-        return self.fc2(F.gelu(self.fc1(self.norm(x))))
+        self.fc1 = nn.Linear(embed_dims, EXPANSION * embed_dims)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(EXPANSION * embed_dims, embed_dims)
 
 
 class TinyViTBlock(nn.Module):

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from segment_anything.modeling.image_encoder import get_rel_pos
 from torch import Tensor, nn
 
-from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.relative_attention import filled_attention, relative_attention
 
 
@@ -38,8 +37,8 @@ class GridAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.window_size = window_size
-        self.qkv = Linear(embed_dims, 3 * embed_dims)
-        self.proj = Linear(embed_dims, embed_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
         self.use_rel_pos = use_rel_pos
         if use_rel_pos:
             table = (2 * (window_size or grid_size) - 1, embed_dims // num_heads)
@@ -133,10 +132,10 @@ class CrossAttention(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.q = Linear(embed_dims, embed_dims)
-        self.k = Linear(embed_dims, embed_dims)
-        self.v = Linear(embed_dims, embed_dims)
-        self.proj = Linear(embed_dims, embed_dims)
+        self.q = nn.Linear(embed_dims, embed_dims)
+        self.k = nn.Linear(embed_dims, embed_dims)
+        self.v = nn.Linear(embed_dims, embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Let each token of ``x`` gather from all tokens of ``source``.

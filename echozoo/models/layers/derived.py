@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 class Derived:
-    """Keeps one tensor that is computed from parameters.
+    """Keeps one thing, such as a tensor, that is computed from parameters.
 
     Nothing is kept while gradients are wanted through it, nor by a compiler or an export. Owners
     call `forget` when they change between training and evaluation, as weights that are written
@@ -22,10 +23,10 @@ class Derived:
     def forget(self) -> None:
         """Drop what is kept."""
         self._state: list | None = None
-        self._value: Tensor | None = None
+        self._value: Any = None
         self._held: list[Tensor] = []
 
-    def __call__(self, sources: Sequence[Tensor], compute: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, sources: Sequence[Tensor], compute: Callable[[], Any]) -> Any:
         """Give what ``compute`` gives.
 
         Args:
@@ -33,7 +34,7 @@ class Derived:
             compute: Computes it.
 
         Returns:
-            The tensor, not to be changed in place.
+            The result, not to be changed in place.
         """
         training = torch.is_grad_enabled() and any(source.requires_grad for source in sources)
         if training or torch.compiler.is_compiling() or any(s.is_inference() for s in sources):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
-from echozoo.models.layers.adapters import ConvStage
+from echozoo.models.layers.conv_branch import ConvStage
 from echozoo.models.layers.cross_transformer import (
     CrossTransformer,
     PlainCoupling,

@@ -10,30 +10,34 @@ from torch import Tensor, nn
 
 from echozoo.models.checkpoints import initialise
 from echozoo.models.freezing import freeze, hold_frozen_statistics
+from echozoo.models.passes.adapting import add_adapters
 
 
 class ClipSegmentorMixin(nn.Module):
-    """Freezing by pattern, published weights, and losses averaged over the processes.
+    """Adapters and freezing by pattern, published weights, and losses averaged over the processes.
 
     Mixed into a subclass of mmengine's ``BaseModel``.
     """
 
     def prepare(
         self,
+        adapters: Sequence[dict],
         frozen: Sequence[str],
         trainable: Sequence[str],
         pretrained: str | dict | None,
     ) -> None:
-        """Freeze parameters and remember where the weights to start from lie.
+        """Add adapters, freeze parameters and remember where the weights to start from lie.
 
         Called at the end of a constructor. The weights are read by `init_weights`, which the
         Runner calls before training, so that a model can be built without them.
 
         Args:
+            adapters: See `echozoo.models.passes.adapting.add_adapters`.
             frozen: Name patterns of parameters that do not train.
             trainable: Exceptions to these.
             pretrained: See `echozoo.models.checkpoints.initialise`.
         """
+        add_adapters(self, adapters)
         freeze(self, frozen, trainable)
         self.pretrained = pretrained
 

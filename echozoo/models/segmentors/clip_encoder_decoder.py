@@ -24,6 +24,8 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
     that mmseg can build. Classes are the background and the K structures.
 
     Args:
+        adapters: What goes around layers of the parts (see
+            `echozoo.models.passes.adapting.add_adapters`), before any is frozen.
         frozen: Name patterns of parameters that do not train.
         trainable: Exceptions to these.
         pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`).
@@ -36,6 +38,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
 
     def __init__(
         self,
+        adapters: Sequence[dict] = (),
         frozen: Sequence[str] = (),
         trainable: Sequence[str] = (),
         pretrained: str | dict | None = None,
@@ -48,7 +51,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor), **kwargs)
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
-        self.prepare(frozen, trainable, pretrained)
+        self.prepare(adapters, frozen, trainable, pretrained)
 
     def forward(
         self,

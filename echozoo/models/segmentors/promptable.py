@@ -37,6 +37,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         neck: Between backbone and the rest; (N, E, h, w) in and out.
         loss: Called as ``(logits, masks)`` on the decoder's own resolution; None for a model that
             only predicts.
+        adapters: What goes around layers of the parts (see
+            `echozoo.models.passes.adapting.add_adapters`), before any is frozen.
         frozen: Name patterns of parameters that do not train.
         trainable: Exceptions to these.
         pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`); None
@@ -54,6 +56,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         decoder: dict,
         neck: dict | None = None,
         loss: dict | None = None,
+        adapters: Sequence[dict] = (),
         frozen: Sequence[str] = (),
         trainable: Sequence[str] = (),
         pretrained: str | dict | None = None,
@@ -72,7 +75,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.measure_loss = measure_loss
         # See `echozoo.engine.feature_cache`; set from outside.
         self.feature_cache: Callable[..., Tensor] | None = None
-        self.prepare(frozen, trainable, pretrained)
+        self.prepare(adapters, frozen, trainable, pretrained)
 
     def forward(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.time_conv import TimeConv
 from echozoo.registry import TEMPORAL_MODULES
 
@@ -32,9 +31,9 @@ class STAdapter(nn.Module):
     ) -> None:
         super().__init__()
         hidden = bottleneck or embed_dims // 2
-        self.down = Linear(embed_dims, hidden)
+        self.down = nn.Linear(embed_dims, hidden)
         self.mix = TimeConv(hidden, kernel_size)
-        self.up = Linear(hidden, embed_dims)
+        self.up = nn.Linear(hidden, embed_dims)
         for start in (self.down.bias, self.mix.weight, self.mix.bias, self.up.bias):
             nn.init.zeros_(start)
 

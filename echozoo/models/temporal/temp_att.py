@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
-from echozoo.models.layers.linear import Linear
 from echozoo.registry import TEMPORAL_MODULES
 
 
@@ -41,9 +40,9 @@ class TempAtt(nn.Module):
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         table = nn.Parameter(torch.zeros(time_positions, embed_dims)) if time_positions else None
         self.register_parameter("time_table", table)
-        self.qkv = Linear(embed_dims, 3 * embed_dims)
-        self.proj = Linear(embed_dims, embed_dims)
-        self.fc = Linear(embed_dims, embed_dims)
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.fc = nn.Linear(embed_dims, embed_dims)
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 

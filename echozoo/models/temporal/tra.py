@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.norm import SyncBN
 from echozoo.models.layers.time_conv import TimeConv
 from echozoo.registry import TEMPORAL_MODULES
@@ -28,9 +27,9 @@ class TRA(nn.Module):
         super().__init__()
         hidden = int(embed_dims / reduction)
         self.norm = SyncBN(embed_dims)
-        self.reduce = Linear(embed_dims, hidden)
+        self.reduce = nn.Linear(embed_dims, hidden)
         self.mix = TimeConv(hidden, kernel_size)
-        self.expand = Linear(hidden, embed_dims)
+        self.expand = nn.Linear(hidden, embed_dims)
         nn.init.zeros_(self.expand.weight)
         nn.init.zeros_(self.expand.bias)
 

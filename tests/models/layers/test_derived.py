@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from echozoo.models.layers.adapters import PositionAdapter
+from echozoo.models.layers.conv_branch import PositionAdapter
 from echozoo.models.layers.derived import Derived
 
 

@@ -6,8 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from echozoo.models.layers import winograd
-from echozoo.models.layers.winograd import Conv3x3, _Winograd, transform_filters
+from echozoo.models.passes import winograd
+from echozoo.models.passes.fast_cpu import FastConv2d
+from echozoo.models.passes.winograd import _Winograd, transform_filters
+
+
+def conv3x3(inputs: int, outputs: int) -> FastConv2d:
+    return FastConv2d(inputs, outputs, 3, padding=1, bias=False)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 6), (8, 2)])
@@ -38,7 +43,7 @@ def calls(monkeypatch) -> list[torch.Tensor]:
 
 @torch.no_grad()
 def test_single_precision_is_near(calls):
-    conv = Conv3x3(256, 64)
+    conv = conv3x3(256, 64)
     x = torch.randn(1, 256, 16, 16)
     wanted = F.conv2d(x.double(), conv.weight.double(), padding=1)
     assert (conv(x) - wanted).abs().max() < 1e-5 * wanted.abs().max()
@@ -51,7 +56,7 @@ def test_single_precision_is_near(calls):
     [(8, (4, 4), torch.float32), (128, (4, 5), torch.float32), (128, (4, 4), torch.float64)],
 )
 def test_torch_where_it_does_not_pay(calls, channels, size, dtype):
-    conv = Conv3x3(channels, 4).to(dtype)
+    conv = conv3x3(channels, 4).to(dtype)
     x = torch.randn(1, channels, *size, dtype=dtype)
     torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight, padding=1))
     assert not calls
@@ -59,7 +64,7 @@ def test_torch_where_it_does_not_pay(calls, channels, size, dtype):
 
 @torch.no_grad()
 def test_mixed_precision_is_torchs(calls):
-    conv = Conv3x3(128, 4)
+    conv = conv3x3(128, 4)
     with torch.autocast("cpu", torch.bfloat16):
         assert conv(torch.randn(1, 128, 4, 4)).dtype == torch.bfloat16
     assert not calls
@@ -67,7 +72,7 @@ def test_mixed_precision_is_torchs(calls):
 
 @torch.no_grad()
 def test_filters_follow_the_weights(calls):
-    conv = Conv3x3(128, 4).eval()
+    conv = conv3x3(128, 4).eval()
     x = torch.randn(1, 128, 4, 4)
     conv(x), conv(x)
     assert calls[0] is calls[1]  # kept

@@ -7,16 +7,20 @@ for each token, found as they come; products are summed in 32 bits by oneDNN.
 from __future__ import annotations
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
-from echozoo.models.layers.linear import Linear
+from echozoo.models.passes.adapting import merge_adapters
+from echozoo.models.passes.fast_cpu import plain_class
+from echozoo.models.passes.patterns import replace_module
 
 # CPUs without VNNI add two products in 16 bits: 2 * 255 * 64 is the most that fits, so weights
 # give up a bit. Activations, which vary more, keep all of theirs.
 _WEIGHT_STEPS = 63
 _INPUT_STEPS = 127  # on each side of zero
 _ZERO = 128  # as oneDNN wants activations without a sign
+_SHOWN = 4  # layers in a message
 _SMALLEST = 1e-30  # rows of zeros have a scale too
 
 
@@ -68,7 +72,7 @@ def quantize_linear(model: nn.Module) -> nn.Module:
     """Quantise the linear layers of a segmentor's image encoder.
 
     There is where the time goes: what decodes sees a few tokens, and stays as it is, as do
-    convolutions.
+    convolutions. Adapters are merged into their layers before.
 
     Args:
         model: In evaluation mode and on the CPU; its layers are replaced in place.
@@ -87,17 +91,25 @@ def quantize_linear(model: nn.Module) -> nn.Module:
         raise ConfigError(f"int8: {name} is on {device}; int8 runs on the CPU")
     if not torch.backends.mkldnn.is_available():
         raise ConfigError("int8: this build of torch has no oneDNN; leave int8 out")
-    parents = {
-        (module, key): layer
-        for module in model.backbone.modules()
-        for key, layer in module.named_children()
-        if type(layer) in (nn.Linear, Linear)  # others, as in MultiheadAttention, are read inside
+    merge_adapters(model.backbone)
+    layers = {
+        name: module
+        for name, module in model.backbone.named_modules()
+        if isinstance(module, nn.Linear)
     }
-    if not parents:
+    if not layers:
         raise ConfigError(
             f"int8: {type(model.backbone).__name__} has no linear layers, and convolutions stay as"
             " they are; leave int8 out"
         )
-    for (module, key), layer in parents.items():
-        setattr(module, key, Int8Linear(layer))
+    # Subclasses do something of their own, or are read inside, as torch's attention does.
+    floats = [name for name, layer in layers.items() if plain_class(layer) is not nn.Linear]
+    if floats:
+        print_log(
+            f"int8: {len(floats)} layers stay in float32, being no plain nn.Linear: "
+            f"{', '.join(floats[:_SHOWN])}{', ...' if len(floats) > _SHOWN else ''}",
+            logger="current",
+        )
+    for name in layers.keys() - set(floats):
+        replace_module(model.backbone, name, Int8Linear(layers[name]))
     return model

@@ -1,4 +1,4 @@
-"""The small trainable layers that SAMUS adds to SAM (arXiv 2309.06824)."""
+"""The CNN that SAMUS puts beside SAM's ViT, and its position adapter (arXiv 2309.06824)."""
 
 from __future__ import annotations
 
@@ -10,27 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from echozoo.models.layers.derived import Derived
-from echozoo.models.layers.linear import Linear
 from echozoo.models.layers.norm import ChannelNorm
-from echozoo.models.layers.winograd import Conv3x3
-
-
-class FeatureAdapter(nn.Module):
-    """A bottleneck over channels: linear, GELU, linear. The caller adds the skip or leaves it.
-
-    Args:
-        embed_dims: Channels of a token.
-        ratio: Width of the bottleneck as a part of the channels.
-    """
-
-    def __init__(self, embed_dims: int, ratio: float = 0.25) -> None:
-        super().__init__()
-        self.down = Linear(embed_dims, int(embed_dims * ratio))
-        self.up = Linear(int(embed_dims * ratio), embed_dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens (..., C) to (..., C)."""
-        return self.up(F.gelu(self.down(x)))
 
 
 class ConvStage(nn.Module):
@@ -43,7 +23,7 @@ class ConvStage(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = Conv3x3(in_channels, out_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.norm = ChannelNorm(out_channels)
 
     def forward(self, x: Tensor, pool: bool = False) -> Tensor:

@@ -10,55 +10,28 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from echozoo.models.layers.derived import Derived
 
-# With fewer channels in, the transforms cost what the products save.
-_CHANNELS = 128
-
-
-class Conv3x3(nn.Conv2d):
-    """A 3 x 3 convolution with padding and without bias; Winograd's where that is quicker.
+def convolve(x: Tensor, weight: Tensor, filters: Tensor | None = None) -> Tensor:
+    """Convolve with padding 1, with gradients.
 
     Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
+        x: (N, C, H, W) of even height and width.
+        weight: (C', C, 3, 3).
+        filters: `all_filters` of the weight, where it was kept.
+
+    Returns:
+        (N, C', H, W), which lies in memory as (N, H, W, C').
     """
+    out = _Winograd.apply(x.permute(0, 2, 3, 1), weight, filters)  # N, H, W, C'
+    return out.permute(0, 3, 1, 2)  # N, C', H, W
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
-        self._filters = Derived()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', H, W)."""
-        if not self._winograd_pays(x):
-            return super().forward(x)
-        filters = None
-        if not (torch.is_grad_enabled() and self.weight.requires_grad):
-            filters = self._filters([self.weight], self._transformed)
-        out = _Winograd.apply(x.permute(0, 2, 3, 1), self.weight, filters)  # N, H, W, C'
-        return out.permute(0, 3, 1, 2)  # N, C', H, W
-
-    def train(self, mode: bool = True) -> Conv3x3:
-        """Change the mode; what was derived from the weights is forgotten."""
-        self._filters.forget()
-        return super().train(mode)
-
-    def _transformed(self) -> Tensor:
-        return torch.stack(list(transform_filters(self.weight.detach())))
-
-    def _winograd_pays(self, x: Tensor) -> bool:
-        """On a CPU, in single precision, for many channels; compilers and exports see a Conv2d."""
-        return (
-            x.device.type == "cpu"
-            and x.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and self.in_channels >= _CHANNELS
-            and x.shape[-2] % 2 == x.shape[-1] % 2 == 0
-        )
+def all_filters(weight: Tensor) -> Tensor:
+    """Transform filters (C', C, 3, 3) to (4, 4, C', C)."""
+    return torch.stack(list(transform_filters(weight.detach())))
 
 
 class _Winograd(torch.autograd.Function):

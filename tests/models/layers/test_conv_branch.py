@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from echozoo.models.layers.adapters import ConvBranch, ConvStage, FeatureAdapter, PositionAdapter
+from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
+from echozoo.models.layers.mlp import FeatureAdapter
 
 
 def count(module: torch.nn.Module) -> int:

@@ -1,0 +1,82 @@
+"""LoRA: a change of low rank beside the weight of a linear layer (arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from echozoo.errors import ConfigError
+from echozoo.registry import ADAPTERS
+
+
+@ADAPTERS.register_module()
+class LoRA(nn.Linear):
+    """``W x + alpha / rank * B A x``; B starts at zero, so that the layer starts as it was.
+
+    Args:
+        layer: The linear layer; its weight and bias are taken over, under their names.
+        rank: Of the change.
+        alpha: What the change is multiplied by, times the rank; None is the rank.
+        dropout: Of the input of A, in training.
+        of: Equal parts of the outputs, each with a change of its own; a fused ``qkv`` has 3.
+        parts: Those that are changed, from 0: ``of=3, parts=(0, 2)`` leaves the keys alone, as
+            SAMed does (arXiv 2304.13785). None is all.
+
+    Raises:
+        ConfigError: Numbers that do not fit the layer.
+    """
+
+    replaces = nn.Linear
+
+    def __init__(
+        self,
+        layer: nn.Linear,
+        rank: int = 4,
+        alpha: float | None = None,
+        dropout: float = 0.0,
+        of: int = 1,
+        parts: Sequence[int] | None = None,
+    ) -> None:
+        inputs, outputs = layer.in_features, layer.out_features
+        super().__init__(inputs, outputs, layer.bias is not None, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+        self.parts = tuple(range(of) if parts is None else parts)
+        if rank < 1 or outputs % of or not self.parts or not set(self.parts) <= set(range(of)):
+            raise ConfigError(
+                f"LoRA: found rank={rank}, of={of}, parts={self.parts}, wants a rank above 0, a "
+                f"divisor of the layer's {outputs} outputs, and some of its parts, from 0"
+            )
+        self.rank, self.rows, self.scale = rank, outputs // of, (alpha or rank) / rank
+        self.dropout = nn.Dropout(dropout)
+        like = dict(bias=False, device=layer.weight.device, dtype=layer.weight.dtype)
+        self.lora_a = nn.Linear(inputs, rank * len(self.parts), **like)
+        self.lora_b = nn.ModuleList(nn.Linear(rank, self.rows, **like) for _ in self.parts)
+        for up in self.lora_b:
+            nn.init.zeros_(up.weight)
+
+    def adapter_names(self) -> tuple[str, ...]:
+        """Name the submodules whose parameters are this adapter's own."""
+        return ("lora_a", "lora_b")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        out = super().forward(x)
+        low = self.lora_a(self.dropout(x)).split(self.rank, -1)
+        for part, up, some in zip(self.parts, self.lora_b, low, strict=True):
+            out.narrow(-1, part * self.rows, self.rows).add_(up(some), alpha=self.scale)
+        return out
+
+    @torch.no_grad()
+    def merge(self) -> nn.Linear:
+        """Give a linear layer that does the same in evaluation; this one stays as it is."""
+        layer = nn.Linear(self.in_features, self.out_features, device="meta").train(self.training)
+        weight = self.weight.clone()
+        for part, up, down in zip(
+            self.parts, self.lora_b, self.lora_a.weight.split(self.rank), strict=True
+        ):
+            weight.narrow(0, part * self.rows, self.rows).addmm_(up.weight, down, alpha=self.scale)
+        layer.weight = nn.Parameter(weight, self.weight.requires_grad)
+        layer.bias = self.bias
+        return layer
