@@ -40,7 +40,9 @@ def add_adapters(model: nn.Module, adapters: Sequence[dict]) -> None:
             raise ConfigError(f"adapters: {kind} has no at=..., a name pattern of its layers")
         adapter = ADAPTERS.get(kind) if isinstance(kind, str) else kind
         if adapter is None:
-            raise ConfigError(f"adapters: found type={kind!r}, wants one of {', '.join(ADAPTERS)}")
+            raise ConfigError(
+                f"adapters: found type={kind!r}, wants one of {', '.join(ADAPTERS.module_dict)}"
+            )
         for name, layer in modules_at(model, settings.pop("at"), f"adapters: {kind}").items():
             # A subclass may be read past its forward, as torch's attention does.
             if plain_class(layer) is not adapter.replaces:

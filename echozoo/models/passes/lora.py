@@ -62,11 +62,11 @@ class LoRA(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        out = super().forward(x)
+        pieces = list(super().forward(x).split(self.rows, -1))
         low = self.lora_a(self.dropout(x)).split(self.rank, -1)
         for part, up, some in zip(self.parts, self.lora_b, low, strict=True):
-            out.narrow(-1, part * self.rows, self.rows).add_(up(some), alpha=self.scale)
-        return out
+            pieces[part] = torch.add(pieces[part], up(some), alpha=self.scale)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, -1)
 
     @torch.no_grad()
     def merge(self) -> nn.Linear:
