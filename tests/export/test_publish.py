@@ -13,6 +13,7 @@ from echozoo.export.weights_file import verify, write_weights
 from echozoo.models import load_published
 from echozoo.models.weight_files import read_weights
 from echozoo.phantom.writing import MANIFEST
+from echozoo.models.passes.fast_cpu import make_fast
 from echozoo.registry import MODELS
 
 ESTIMATE = {"mean": 0.9, "low": 0.85, "high": None, "num_cases": 4}
@@ -65,7 +66,7 @@ def test_loads_into_the_published_config(published, trained):
     assert load_published(model, published.weights).left == ()
     images = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        found = model.encode(images, num_frames=2)
+        found = make_fast(model).encode(images, num_frames=2)  # as `load_model` does
         assert torch.equal(found, trained["tra"].model.encode(images, num_frames=2))
     again = load_model(published.config, published.weights, device="cpu")
     assert again.input_size == (64, 64)
