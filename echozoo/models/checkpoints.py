@@ -16,6 +16,7 @@ from echozoo.models.published_keys import (
     add_counters,
     fit_position_tables,
     group_of,
+    is_efficient_net,
     is_resnet,
     own_keys,
 )
@@ -61,8 +62,8 @@ def load_published(
     and AutoSAMUS are taken under their own key names. Position tables are resized to the model's.
     What a file of that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal
     modules where SAMUS starts a model of films, the APG where it starts AutoSAMUS) stays as it
-    is; anything else that does not match is an error. A file of a ResNet of torchvision is the
-    backbone of a model, all of it; its classifier is left out.
+    is; anything else that does not match is an error. A file of a ResNet of torchvision or of an
+    EfficientNet-Lite is the backbone of a model, all of it; its classifier is left out.
 
     Args:
         model: A segmentor. Of the SAM family: with ``backbone``, ``prompt_head`` and ``decoder``.
@@ -130,7 +131,7 @@ def _fitted(
     """The weights under the model's keys, with position tables of its sizes, and nothing else."""
     if parts is not None:
         _check_parts(model, parts)
-    elif is_resnet(weights):
+    elif is_resnet(weights) or is_efficient_net(weights):
         parts = ("backbone",)
     file_keys = own_keys(weights)
     weights = add_counters({own: weights[key] for own, key in file_keys.items()})

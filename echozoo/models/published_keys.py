@@ -3,7 +3,8 @@
 Published files of SAM, SAMUS and LiteMedSAM name their three parts ``image_encoder``,
 ``prompt_encoder`` and ``mask_decoder``; here these are ``backbone``, ``prompt_head.encoder`` and
 ``decoder``. Those of AutoSAMUS have ``prompt_generator`` and ``feature_adapter`` too, which are
-the rest of ``prompt_head``. Those of torchvision's ResNets are a ``backbone`` without a prefix.
+the rest of ``prompt_head``. Those of torchvision's ResNets and of EfficientNet-Lite are a
+``backbone`` without a prefix.
 """
 
 from __future__ import annotations
@@ -55,6 +56,18 @@ _COUPLING_NAMES = (
 )
 # What the published AutoSAMUS computes and never reads: the APG does without.
 _DEAD = re.compile(r"prompt_generator\.cross_token_token\.layers\.1\.[13]\..+")
+_EFFICIENT_NET_HEAD = re.compile(r"_(conv_head|bn1|fc)\..+")
+_EFFICIENT_NET_NAMES = (
+    ("_conv_stem.", "stem.conv."),
+    ("_blocks.", "blocks."),
+    ("._expand_conv.", ".expand.conv."),
+    ("._bn0.", ".expand.norm."),
+    ("._depthwise_conv.", ".depthwise.conv."),
+    ("._bn1.", ".depthwise.norm."),
+    ("._project_conv.", ".project.conv."),
+    ("._bn2.", ".project.norm."),
+    ("_bn0.", "stem.norm."),
+)
 _RESNET = re.compile(r"(conv1|bn1|layer[1-4]|fc)\..+")
 
 
@@ -66,11 +79,14 @@ def own_keys(keys: Iterable[str]) -> dict[str, str]:
 
     Returns:
         This project's keys with those of the file. Left out is what no model here has a place
-        for: the classifier of a ResNet, and the weights of AutoSAMUS that have no effect.
+        for: the classifiers of image networks, and the weights of AutoSAMUS that have no effect.
     """
     keys = list(keys)
     if is_resnet(keys):
         return {f"backbone.{key}": key for key in keys if not key.startswith("fc.")}
+    if is_efficient_net(keys):
+        kept = (key for key in keys if not _EFFICIENT_NET_HEAD.fullmatch(key))
+        return {f"backbone.{_own_efficient_net_key(key)}": key for key in kept}
     return {own_key(key): key for key in keys if not _DEAD.fullmatch(key)}
 
 
@@ -78,6 +94,17 @@ def is_resnet(keys: Iterable[str]) -> bool:
     """Whether these are the keys of one of torchvision's ResNets, whose weights are a backbone."""
     keys = list(keys)
     return "conv1.weight" in keys and all(map(_RESNET.fullmatch, keys))
+
+
+def is_efficient_net(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of a published EfficientNet-Lite, whose weights are a backbone."""
+    return "_conv_stem.weight" in keys
+
+
+def _own_efficient_net_key(key: str) -> str:
+    for theirs, ours in _EFFICIENT_NET_NAMES:
+        key = key.replace(theirs, ours)
+    return key
 
 
 def own_key(key: str) -> str:

@@ -48,3 +48,16 @@ def pixel_size(results: dict) -> tuple[float, float]:
     (dy, dx), (h, w) = results.get("spacing") or (1.0, 1.0), valid_size(results)
     height, width = results.get("native_size", (h, w))
     return dy * height / h, dx * width / w
+
+
+def beam_coordinates(results: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return depth and angle (H, W) of each pixel, seen from the transducer.
+
+    The transducer sits at the middle of the upper border, as in apical views. Depth is 1 at the
+    lower border straight below it; the angle is in degrees, 0 straight down.
+    """
+    dy, dx = pixel_size(results)
+    (height, width), shape = valid_size(results), results["images"].shape[1:]
+    down = np.arange(shape[0], dtype=np.float32)[:, None] * dy
+    across = (np.arange(shape[1], dtype=np.float32) - (width - 1) / 2) * dx
+    return np.hypot(down, across) / (height * dy), np.rad2deg(np.arctan2(across, down))

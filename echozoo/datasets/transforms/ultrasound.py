@@ -12,7 +12,7 @@ from abc import abstractmethod
 import cv2
 import numpy as np
 
-from echozoo.datasets.transforms.base import RandomTransform, pixel_size, valid_size
+from echozoo.datasets.transforms.base import RandomTransform, beam_coordinates
 from echozoo.registry import TRANSFORMS
 
 
@@ -26,19 +26,6 @@ class _RandomGrayLevels(RandomTransform):
     @abstractmethod
     def change(self, results: dict, rng: np.random.Generator) -> np.ndarray:
         """Return new images (T, H, W) float32."""
-
-
-def _beam_coordinates(results: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return depth and angle (H, W) of each pixel, seen from the transducer.
-
-    The transducer sits at the middle of the upper border, as in apical views. Depth is 1 at the
-    lower border straight below it; the angle is in degrees, 0 straight down.
-    """
-    dy, dx = pixel_size(results)
-    (height, width), shape = valid_size(results), results["images"].shape[1:]
-    down = np.arange(shape[0], dtype=np.float32)[:, None] * dy
-    across = (np.arange(shape[1], dtype=np.float32) - (width - 1) / 2) * dx
-    return np.hypot(down, across) / (height * dy), np.rad2deg(np.arctan2(across, down))
 
 
 @TRANSFORMS.register_module()
@@ -147,7 +134,7 @@ class RandomShadow(_RandomGrayLevels):
 
     def change(self, results: dict, rng: np.random.Generator) -> np.ndarray:
         """Return the images with the shadow."""
-        _, angle = _beam_coordinates(results)
+        _, angle = beam_coordinates(results)
         offset = (angle - rng.uniform(-self.reach, self.reach)) / (rng.uniform(*self.width) / 2)
         profile = rng.uniform(*self.strength) * np.exp2(-(offset**4))  # flat, with soft edges
         presence = self._presence(len(results["images"]), rng)
@@ -183,7 +170,33 @@ class RandomDepthGain(_RandomGrayLevels):
 
     def change(self, results: dict, rng: np.random.Generator) -> np.ndarray:
         """Return the images under the new gain."""
-        depth, _ = _beam_coordinates(results)
+        depth, _ = beam_coordinates(results)
         factors = np.exp(rng.uniform(*np.log(self.gain), self.sliders))
         gain = np.interp(depth, np.linspace(0, 1, self.sliders), factors)
         return results["images"] * gain.astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class RandomBlur(_RandomGrayLevels):
+    """Widen the resolution cell, more across the beams than along them.
+
+    Args:
+        sigma: Range of the Gaussian's standard deviation along the beams, in pixels.
+        aspect: How many times wider it is across them.
+        prob: Chance that the transform acts.
+    """
+
+    def __init__(
+        self, sigma: tuple[float, float] = (0.3, 1.2), aspect: float = 1.5, prob: float = 0.5
+    ) -> None:
+        super().__init__(prob)
+        self.sigma = sigma
+        self.aspect = aspect
+
+    def change(self, results: dict, rng: np.random.Generator) -> np.ndarray:
+        """Return the images, less sharp."""
+        along = rng.uniform(*self.sigma)
+        images = results["images"].astype(np.float32)  # a copy, always
+        for frame in images:
+            cv2.GaussianBlur(frame, (0, 0), along * self.aspect, dst=frame, sigmaY=along)
+        return images

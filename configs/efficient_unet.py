@@ -1,0 +1,85 @@
+"""U-Net on EfficientNet-Lite0 from ImageNet, every frame on its own: the quick model of the zoo.
+
+Trained to see films as scanners show them: any size of sector, text, an ECG, bars around it.
+
+Data: CAMUS, both views, its stills. Weights: tools/download_weights.py efficientnet_lite0
+Command: tools/train.py configs/efficient_unet.py --data-root PATH
+"""
+
+_base_ = ["_base_/datasets/camus.py", "_base_/schedules/adam.py", "_base_/runtime.py"]
+
+model = dict(
+    type="ClipEncoderDecoder",
+    # The scaling of the published weights: the grey image stands for three channels.
+    data_preprocessor=dict(type="EchoDataPreprocessor", mean=(127.0,) * 3, std=(128.0,) * 3),
+    backbone=dict(type="EfficientNetLite", arch="lite0"),
+    decode_head=dict(
+        type="UNetHead",
+        num_classes=4,
+        loss_decode=[
+            dict(type="StructureDiceLoss", loss_weight=0.8),
+            dict(
+                type="CrossEntropyLoss",
+                loss_name="loss_ce",
+                loss_weight=0.2,
+                avg_non_ignore=True,
+            ),
+        ],
+    ),
+    pretrained="checkpoints/efficientnet-lite0-57934424.pth",
+)
+
+train_pipeline = [
+    dict(type="LoadResizedClip", keep_aspect=True),
+    dict(type="RandomSector", prob=0.3),
+    dict(type="RandomGamma", gamma=(0.6, 1.8), prob=0.5),
+    dict(type="RandomDepthGain", prob=0.3),
+    dict(type="RandomShadow", prob=0.2),
+    dict(type="RandomSpeckle", prob=0.3),
+    dict(type="RandomBlur", prob=0.3),
+    dict(type="RandomAffine", rotate=20, scale=(0.85, 1.3), translate=0.12, prob=0.8),
+    dict(type="RandomScreen", prob=0.35),
+    dict(type="RandomContrast", contrast=(0.7, 1.6), prob=0.5),
+    dict(type="PackClip"),
+]
+test_pipeline = [
+    dict(type="LoadClip"),
+    dict(type="ResizeClip", keep_aspect=True),
+    dict(type="PackClip"),
+]
+_stills = dict(split="files", frames="ed_es", clip_length=1)
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **_stills))
+val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline, **_stills))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline, **_stills))
+
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type="AdamW", lr=1.5e-3, weight_decay=0.01, fused=True),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
+    dict(type="CosineAnnealingLR", T_max=24, by_epoch=True, convert_to_iter_based=True),
+]
+train_cfg = dict(max_epochs=24)
+# Validated and saved is a moving average of the weights.
+custom_hooks = [*_base_.custom_hooks, dict(type="EMAHook", momentum=0.005)]
+
+# --scale tiny: a quarter of the channels from scratch, 96 x 96.
+_tiny_data = dict(dataset=dict(image_size=(96, 96)))
+scales = dict(
+    tiny=dict(
+        model=dict(
+            backbone=dict(width=0.5),
+            decode_head=dict(in_channels=(8, 16, 24, 56, 160), widths=(48, 32, 24, 16)),
+            pretrained=None,
+        ),
+        train_dataloader=_tiny_data,
+        val_dataloader=_tiny_data,
+        test_dataloader=_tiny_data,
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=50),
+            dict(type="CosineAnnealingLR", T_max=15, by_epoch=True, convert_to_iter_based=True),
+        ],
+        train_cfg=dict(max_epochs=15, val_interval=5),
+    )
+)
