@@ -1,12 +1,15 @@
 """U-Net on EfficientNet-Lite0 from ImageNet, every frame on its own: the quick model of the zoo.
 
-Trained to see films as scanners show them: any size of sector, text, an ECG, bars around it.
-
-Data: CAMUS, both views, its stills. Weights: tools/download_weights.py efficientnet_lite0
+Data: CAMUS, see _base_/datasets/camus_screens.py.
+Weights: tools/download_weights.py efficientnet_lite0
 Command: tools/train.py configs/efficient_unet.py --data-root PATH
 """
 
-_base_ = ["_base_/datasets/camus.py", "_base_/schedules/adam.py", "_base_/runtime.py"]
+_base_ = [
+    "_base_/datasets/camus_screens.py",
+    "_base_/schedules/adam.py",
+    "_base_/runtime.py",
+]
 
 model = dict(
     type="ClipEncoderDecoder",
@@ -29,29 +32,6 @@ model = dict(
     pretrained="checkpoints/efficientnet-lite0-57934424.pth",
 )
 
-train_pipeline = [
-    dict(type="LoadResizedClip", keep_aspect=True),
-    dict(type="RandomSector", prob=0.3),
-    dict(type="RandomGamma", gamma=(0.6, 1.8), prob=0.5),
-    dict(type="RandomDepthGain", prob=0.3),
-    dict(type="RandomShadow", prob=0.2),
-    dict(type="RandomSpeckle", prob=0.3),
-    dict(type="RandomBlur", prob=0.3),
-    dict(type="RandomAffine", rotate=20, scale=(0.85, 1.3), translate=0.12, prob=0.8),
-    dict(type="RandomScreen", prob=0.35),
-    dict(type="RandomContrast", contrast=(0.7, 1.6), prob=0.5),
-    dict(type="PackClip"),
-]
-test_pipeline = [
-    dict(type="LoadClip"),
-    dict(type="ResizeClip", keep_aspect=True),
-    dict(type="PackClip"),
-]
-_stills = dict(split="files", frames="ed_es", clip_length=1)
-train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline, **_stills))
-val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline, **_stills))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline, **_stills))
-
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="AdamW", lr=1.5e-3, weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=1.0),
@@ -61,10 +41,10 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", T_max=24, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=24)
-# Validated and saved is a moving average of the weights.
+# What is validated and saved is a moving average of the weights.
 custom_hooks = [*_base_.custom_hooks, dict(type="EMAHook", momentum=0.005)]
 
-# --scale tiny: a quarter of the channels from scratch, 96 x 96.
+# --scale tiny: half of the channels from scratch, 96 x 96.
 _tiny_data = dict(dataset=dict(image_size=(96, 96)))
 scales = dict(
     tiny=dict(

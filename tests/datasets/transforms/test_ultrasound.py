@@ -7,6 +7,7 @@ import pytest
 from mmcv.transforms import Compose
 
 from echozoo.datasets.transforms.ultrasound import (
+    RandomBlur,
     RandomContrast,
     RandomDepthGain,
     RandomGamma,
@@ -15,7 +16,14 @@ from echozoo.datasets.transforms.ultrasound import (
 )
 from echozoo.registry import TRANSFORMS
 
-ALL = [RandomGamma, RandomContrast, RandomSpeckle, RandomShadow, RandomDepthGain]
+ALL = [
+    RandomGamma,
+    RandomContrast,
+    RandomSpeckle,
+    RandomShadow,
+    RandomDepthGain,
+    RandomBlur,
+]
 
 
 def flat_clip(value: float = 100, frames: int = 8, seed: int = 0) -> dict:
@@ -45,12 +53,14 @@ def test_seeded_by_the_clip_alone(kind: type, make_clip: Callable[..., dict]) ->
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("kind", [RandomGamma, RandomSpeckle, RandomShadow, RandomDepthGain])
+@pytest.mark.parametrize(
+    "kind", [RandomGamma, RandomSpeckle, RandomShadow, RandomDepthGain, RandomBlur]
+)
 def test_black_stays_black(kind: type) -> None:
     assert not kind(prob=1)(flat_clip(0))["images"].any()
 
 
-@pytest.mark.parametrize("kind", [RandomGamma, RandomContrast, RandomDepthGain])
+@pytest.mark.parametrize("kind", [RandomGamma, RandomContrast, RandomDepthGain, RandomBlur])
 def test_one_draw_for_all_frames(kind: type, make_clip: Callable[..., dict]) -> None:
     images = kind(prob=1)(make_clip())["images"]
     assert (images == images[0]).all()
@@ -144,3 +154,13 @@ def test_the_published_recipe(make_clip: Callable[..., dict]) -> None:
     for t, k in np.ndindex(3, 3):
         x, y = sample.points[t, k, 0].long()
         assert sample.gt_labels[t, y, x] == k + 1
+
+
+def test_blur_is_wider_across_the_beams() -> None:
+    clip = flat_clip(0)
+    clip["images"][:, 48, 64] = 255
+    images = RandomBlur(sigma=(1.0, 1.0), aspect=2.0, prob=1)(clip)["images"]
+    assert images.sum() == pytest.approx(8 * 255, rel=0.01)
+    y, x = np.mgrid[:96, :128]
+    spread = [np.average(d**2, weights=images[0]) ** 0.5 for d in (y - 48, x - 64)]
+    assert spread == pytest.approx([1.0, 2.0], rel=0.05)
