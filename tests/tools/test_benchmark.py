@@ -1,78 +1,138 @@
+"""tools/benchmark.py at tiny sizes: what it measures, and that it notices what is not equal."""
+
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import pytest
-
-from echozoo.benchmark import networks
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("benchmark_tool", ROOT / "tools" / "benchmark.py")
-benchmark = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(benchmark)
 QUICK = ("--repeats", 2, "--warmup", 0, "--device", "cpu")
 SAM = ("--config", ROOT / "configs" / "sam_finetune.py", "--scale", "tiny")
 
 
 @pytest.fixture
-def start(monkeypatch, capsys):
-    """Run the tool in this process: its exit status and what it printed."""
+def tool(monkeypatch):
+    """The tool as a module, with its neighbours as a script has them."""
     monkeypatch.delenv("CAMUS_ROOT", raising=False)
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("benchmark")
+
+
+@pytest.fixture
+def start(tool, monkeypatch, capsys):
+    """Run the tool in this process: its exit status and what it printed."""
 
     def run(*args: object) -> tuple[int | str, str, str]:
         monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, args)])
         with pytest.raises(SystemExit) as end:
-            benchmark.main()
+            tool.main()
         return end.value.code, *capsys.readouterr()
 
     return run
 
 
-def parts_of(folder: Path) -> list[dict]:
+def parts_of(folder: Path) -> dict[str, list[dict]]:
     return json.loads((folder / "benchmark.json").read_text())["parts"]
 
 
+@pytest.mark.slow
 def test_forward_and_training_step(start, tmp_path):
     out = tmp_path / "out"
-    code, printed, _ = start("forward", "train", "--scale", "tiny", *QUICK, "-o", out)
+    code, printed, _ = start("forward", "train", "--scale", "tiny", "--amp", *QUICK, "-o", out)
     assert code == 0
-    assert "training step" in printed
-    forward, train = parts_of(out)
-    for part in (forward, train):
-        (row,) = part["rows"]
-        assert row["side"] == "echozoo float32"
+    assert "## train" in printed
+    parts = parts_of(out)
+    for rows in parts.values():
+        assert [row["side"] for row in rows] == ["float32", "bf16"]
         # The weights of the small network alone are more than 2 MB.
-        assert row["peak_bytes"] > row["at_rest_bytes"] > 2e6
-        assert row["flops"] > 1e8
-    assert train["rows"][0]["flops"] > 2 * forward["rows"][0]["flops"]
+        assert all(row["peak_mb"] > 2 for row in rows)
+        assert rows[0]["ratio"] == rows[0]["memory_ratio"] == 1
+        assert 0 < rows[1]["difference"] < 0.1, "bf16 rounds"
+    forward, train = (parts[part][0]["gflop"] for part in ("forward", "train"))
+    assert 2 * forward < train < 4 * forward
+    assert str(tmp_path) not in (out / "benchmark.md").read_text()
 
 
-def test_the_encoder_beside_segment_anything(start, monkeypatch):
+def test_operations_are_counted(tool):
+    import torch
+
+    layer = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+    x = torch.rand(1, 6, 8)
+    projections, attention = 4 * 2 * 6 * 8 * 8, 2 * 2 * 6 * 6 * 8
+    counted = 1e9 * tool.count_flops(lambda: layer(x, x, x, need_weights=False))
+    assert counted == pytest.approx(projections + attention)
+
+
+def test_the_encoder_beside_segment_anything(start, tool, monkeypatch):
     args = ("forward", *SAM, "--against", "segment-anything", "--no-memory", *QUICK)
     code, printed, complaint = start(*args)
     assert code == 0
     assert "not equal" not in complaint
-    assert "segment-anything" in printed
-    monkeypatch.setattr(networks, "TOLERANCE", 0.0)
+    assert "| published | 1 | 1 | " in printed
+    monkeypatch.setattr(tool, "TOLERANCE", 0.0)
     code, printed, complaint = start(*args)
     assert code == 1
-    assert "echozoo float32" in printed  # the table comes first
-    assert "not equal: forward: image encoder alone, batch 1, T = 1: " in complaint
+    assert "| float32 |" in printed  # the table comes first
+    assert "not equal: forward: float32 differs by " in complaint
 
 
+CHECKOUT = """
+from turtle import shape
+from torch import nn
+from .builds import encoder
+
+
+class Samus(nn.Module):
+    def __init__(self, size, **settings):
+        super().__init__()
+        self.image_encoder = encoder(size, **settings)
+
+
+def _build_samus(args, **settings):
+    return Samus(args.encoder_input_size, **settings)
+"""
+
+
+def test_a_checkout_is_imported_under_a_name_of_its_own(tool, tmp_path):
+    published = importlib.import_module("benchmark_published")
+    package = tmp_path / "models" / "segment_anything_samus"
+    package.mkdir(parents=True)
+    (package / "build_sam_us.py").write_text(CHECKOUT)
+    (package / "builds.py").write_text(
+        "from torch import nn\n\n\ndef encoder(size, **settings):\n    return nn.Linear(size, 1)\n"
+    )
+    before = set(sys.modules)
+    found = published.find_published(str(tmp_path), "train")
+    backbone = nn.Module()
+    vars(backbone).update(grid_size=4, patch_stride=8, embed_dims=16, blocks=[], num_heads=2)
+    backbone.global_attn_indexes = ()
+    model = nn.Module()
+    model.backbone, model.prompt_head = backbone, nn.Module()
+    assert found.build(model).image_encoder.in_features == 32
+    new = {name.split(".")[0] for name in set(sys.modules) - before}
+    assert not new & {"models", "builds", "build_sam_us"}
+    weights = published.random_weights(nn.BatchNorm1d(400))
+    assert weights["weight"].mean() == pytest.approx(1, abs=0.05)
+    assert weights["running_var"].min() >= 1
+
+
+@pytest.mark.slow
 def test_data_and_metrics(start, tmp_path, phantom):
     out = tmp_path / "out"
     code, _, _ = start(
-        *("data", "metrics", "--scale", "tiny", "--data-root", phantom, "--patients", 1),
+        *("data", "metrics", "--scale", "tiny", "--data-root", phantom),
         *("--dataset", "split=files", "clip_length=2", *QUICK, "-o", out),
     )
     assert code == 0
-    data, metrics = parts_of(out)
-    assert [row["clips"] for row in data["rows"]] == [4] * 4
-    assert [row["cases"] for row in metrics["rows"]] == [12] * 2
+    data, metrics = parts_of(out).values()
+    assert [row["what"] for row in data[:2]] == ["reading alone, 4 clips"] * 2
+    assert data[1]["difference"] == 0
+    assert metrics[0]["what"] == "12 cases, real label maps"
     written = (out / "benchmark.json").read_text() + (out / "benchmark.md").read_text()
     assert f"--data-root {phantom.name}" in written
     assert str(phantom) not in written
@@ -82,10 +142,11 @@ def test_data_and_metrics(start, tmp_path, phantom):
     ("args", "said"),
     [
         (("data",), "data: no data: give --data-root FOLDER"),
-        (("forward", "--batch", 0), "--batch 0: wanted 1 or more"),
+        (("forward", "--batch", 0), "--frames: wanted 1 or more"),
         (("train", "--int8"), "--int8 is for inference"),
         (("forward", "--scale", "huge"), "no scale 'huge'"),
-        (("forward", "--against", "nowhere"), "no models/segment_anything_samus/build_sam_us.py"),
+        (("forward", "--against", "nowhere"), "build_sam_us.py or tiny_vit_sam.py in it"),
+        (("train", "--against", "segment-anything"), "measure forward alone"),
     ],
 )
 def test_what_cannot_be_is_one_line(start, args, said):
