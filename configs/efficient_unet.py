@@ -41,8 +41,11 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", T_max=24, by_epoch=True, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=24)
-# What is validated and saved is a moving average of the weights.
-custom_hooks = [*_base_.custom_hooks, dict(type="EMAHook", momentum=0.005)]
+# What is validated and saved is an average of the weights, over the last tenth of the steps or 200.
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10),
+]
 
 # --scale tiny: half of the channels from scratch, 96 x 96.
 _tiny_data = dict(dataset=dict(image_size=(96, 96)))

@@ -66,13 +66,14 @@ class UNetHead(BaseDecodeHead):
             maps: (N, C, h, w) from the largest to the smallest, such as strides 2 to 32.
 
         Returns:
-            Logits (N, num_classes, h, w) of the size of the first map.
+            Logits (N, num_classes, h, w) float32 of the size of the first map.
         """
         *skips, x = self._transform_inputs(maps)
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=False)
             x = step(torch.cat([x, skip], dim=1))
-        return self.cls_seg(self.final(x))
+        # Under autocast too: softmax and Dice would follow in bf16 on a CPU.
+        return self.cls_seg(self.final(x)).float()
 
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Sequential:

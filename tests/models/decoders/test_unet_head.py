@@ -45,6 +45,11 @@ def test_steps_go_from_the_smallest_map_to_the_largest() -> None:
     torch.testing.assert_close(head([first, second, third]), head.conv_seg(head.final(x)))
 
 
+def test_logits_are_float32_under_autocast_too() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert UNetHead(**SMALL)(pyramid()).dtype == torch.float32
+
+
 def test_one_width_too_few_is_refused() -> None:
     with pytest.raises(ConfigError, match="found 1 widths for 3 maps, wants 2"):
         UNetHead(**SMALL | dict(widths=(6,)))
