@@ -16,8 +16,8 @@ from pathlib import Path
 from echozoo.apis import load_model
 from echozoo.apis.execution import add_execution_options
 from echozoo.errors import ConfigError, one_line_errors
-from echozoo.serve.launch import check_installed, serve
 from echozoo.serve.options import ServeOptions, allowed_hosts
+from echozoo.serve.start import check_installed, serve
 
 _MB = 2**20
 

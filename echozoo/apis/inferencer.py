@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from echozoo.apis import predicting, writers
 from echozoo.apis.loading import load_model
-from echozoo.apis.measuring import Measures, Measuring, biplane
+from echozoo.apis.measuring import Measures, measure_film, measure_frame
 from echozoo.apis.model import LoadedModel
-from echozoo.apis.prompt_files import FORM, prompts_of_film, read_prompts
+from echozoo.apis.prompt_files import FORM, FilmPrompts, prompts_of_film, read_prompts
 from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
+from echozoo.apis.studies import biplane
 from echozoo.apis.summaries import summarise
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.films.film import EchoFilm, open_film
@@ -24,7 +25,7 @@ from echozoo.postprocessing import Postprocessing
 
 
 @dataclass
-class FilmResult:
+class SegmentedFilm:
     """What became of one film.
 
     Attributes:
@@ -55,7 +56,7 @@ class Inference:
         skipped: Files of a folder that are references or no films.
     """
 
-    results: list[FilmResult] = field(default_factory=list)
+    results: list[SegmentedFilm] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     studies: dict[Path, dict] = field(default_factory=dict)
     skipped: int = 0
@@ -96,7 +97,7 @@ class EchoInferencer:
         config: str | Path,
         checkpoint: str | Path | None = None,
         device: str | None = None,
-        batch_size: int = 8,
+        batch_size: int = predicting.FRAMES_A_PASS,
         int8: bool = False,
         amp: str | bool | None = None,
         compile: bool = False,
@@ -163,40 +164,37 @@ class EchoInferencer:
             writers.write_json(path, study)
         return done
 
-    def _film(self, film: EchoFilm, folder: Path | None, mp4: bool, bar: Progress) -> FilmResult:
+    def _film(self, film: EchoFilm, folder: Path | None, mp4: bool, bar: Progress) -> SegmentedFilm:
         store = predicting.LabelStore((film.num_frames, *film.size))
+        prompts = prompts_of_film(*self.prompts, self.loaded, film) if self.prompts else None
         task = bar.add_task(film.name, total=film.num_frames)
         try:
-            for frame, labels in self._labelled(film):
+            for frame, labels in predicting.label_film(
+                self.loaded, film, prompts, self.coarse, self.batch_size
+            ):
                 store.put(frame, labels)
                 bar.advance(task)
         finally:
             bar.remove_task(task)
-        measuring = Measuring(film, self._structures(film))
-        for start, stop in writers.chunks(film.num_frames, self.batch_size):
-            measuring.add(store.read(start, stop))
-        measures = measuring.result()
+        measures = self._measure(film, store, prompts)
         summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
         if folder is not None:
             self._write(writers.make_folder(folder), film, store, measures, mp4)
             writers.write_json(folder / SUMMARY_FILE, summary)
             film.close()
-        return FilmResult(film, measures, None if folder else store, summary, folder)
+        return SegmentedFilm(film, measures, None if folder else store, summary, folder)
 
-    def _labelled(self, film: EchoFilm) -> predicting.Labelled:
-        loaded = self.loaded
-        if not loaded.promptable:
-            return predicting.label_without_prompts(loaded, film, self.batch_size)
-        if self.prompts is None:
-            return predicting.label_automatically(loaded, self.coarse, film, self.batch_size)
-        prompts = prompts_of_film(*self.prompts, loaded, film)
-        return predicting.label_with_prompts(loaded, film, prompts, self.batch_size)
-
-    def _structures(self, film: EchoFilm) -> tuple[str, ...]:
-        if self.loaded.promptable and self.prompts is not None:
-            prompted = prompts_of_film(*self.prompts, self.loaded, film).structures
-            return tuple(name for name in self.loaded.structures if name in prompted)
-        return self.loaded.structures
+    def _measure(
+        self, film: EchoFilm, store: predicting.LabelStore, prompts: FilmPrompts | None
+    ) -> Measures:
+        sought = prompts.structures if prompts else self.loaded.structures
+        structures = tuple(name for name in self.loaded.structures if name in sought)
+        frames = [
+            measure_frame(labels, structures, film.spacing)
+            for start, stop in writers.chunks(film.num_frames, self.batch_size)
+            for labels in store.read(start, stop)
+        ]
+        return measure_film(film, structures, frames)
 
     def _write(
         self,
@@ -214,9 +212,9 @@ class EchoInferencer:
                 pictures.append(film.frames(start, stop), maps)
         pictures.close()
         writers.write_label_description(folder / "labels.txt", measures.structures)
-        writers.write_frames(folder / "frames.csv", film, measures)
+        (folder / "frames.csv").write_text(measures.table(), encoding="utf-8")
         if film.num_frames > 1:
-            writers.write_curves(folder / "curves.png", film, measures)
+            writers.write_curves(folder / "curves.png", measures)
 
     def _checkpoint_digest(self) -> str | None:
         if self._digest is None and self.loaded.checkpoint:
@@ -239,7 +237,7 @@ class EchoInferencer:
         if self.coarse is None:
             raise ConfigError(
                 f"{Path(self.loaded.cfg.filename or name).name} needs prompts"
-                f" ({' or '.join(self.loaded.accepts)}): give clicks or boxes ({FORM}), a label"
+                f" ({' or '.join(self.loaded.understands)}): give clicks or boxes ({FORM}), a label"
                 " map, or a coarse model to make them"
             )
         return None

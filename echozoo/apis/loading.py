@@ -133,6 +133,6 @@ def _describe(
         clip_length=int(dataset.get("clip_length") or 8) if temporal else 1,
         promptable=bool(prompts),
         prompts=prompts,
-        accepts=PROMPT_KINDS if prompts and pretrained else prompts,
+        understands=PROMPT_KINDS if prompts and pretrained else prompts,
         _transforms=tuple(TRANSFORMS.build(step) for step in steps),
     )

@@ -1,15 +1,17 @@
-"""Numbers of a film, gathered from its label maps a few frames at a time."""
+"""Numbers of a film, from its label maps: what the tool, the page and `EchoInferencer` measure."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from echozoo.datasets.anatomy import choose_structures, label_table
+from echozoo.datasets.anatomy import Structure, choose_structures, label_table
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, disks
 from echozoo.evaluation.functional.ejection_fraction import (
@@ -21,7 +23,23 @@ from echozoo.evaluation.functional.ejection_fraction import (
 from echozoo.films.film import EchoFilm
 from echozoo.postprocessing import film_flags, frame_flags
 
+_LV = Structure.LV.short
 _VIEW = re.compile(r"(?:^|[^A-Za-z0-9])(2CH|4CH)(?:[^A-Za-z0-9]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FrameMeasures:
+    """What is measured in one frame with K structures.
+
+    Attributes:
+        pixels: (K,) of each structure, NaN where nobody looked for it.
+        flags: What is implausible in the frame by itself.
+        disks: Of the left ventricle, None where it or the spacing is unknown.
+    """
+
+    pixels: np.ndarray
+    flags: list[str]
+    disks: Disks | None = None
 
 
 @dataclass
@@ -32,7 +50,8 @@ class Measures:
         structures: Short names.
         view: "2CH", "4CH", or None where the film's name does not say.
         spacing: (dy, dx) mm, or None.
-        areas: (T, K) in cm², in pixels where the spacing is unknown.
+        frame_time_ms: From one frame to the next, or None.
+        areas: (T, K) in cm², in pixels where the spacing is unknown; NaN where nobody looked.
         volumes_ml: (T,) of the left ventricle by the method of disks in this view alone; None
             where the spacing or the structure is unknown.
         flags: What is implausible in each frame.
@@ -44,6 +63,7 @@ class Measures:
     structures: tuple[str, ...]
     view: str | None
     spacing: tuple[float, float] | None
+    frame_time_ms: float | None
     areas: np.ndarray
     volumes_ml: np.ndarray | None = None
     flags: list[list[str]] = field(default_factory=list)
@@ -59,6 +79,29 @@ class Measures:
         """Unit of the areas: "cm2" or "px2"."""
         return "cm2" if self.spacing else "px2"
 
+    def instant(self, frame: int) -> str:
+        """Name the instant of a frame: "ED", "ES" or nothing."""
+        return "ED" if frame == self.ed else "ES" if frame == self.es else ""
+
+    def table(self) -> str:
+        """A row a frame, counted from 0, as CSV: time, areas, volume, what is implausible."""
+        areas = [f"{name}_area_{self.unit}" for name in self.structures]
+        volume = ["lv_volume_ml"] if self.volumes_ml is not None else []
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["frame", "time_ms", "instant", *areas, *volume, "flags"])
+        for frame, row in enumerate(self.areas):
+            time = frame * self.frame_time_ms if self.frame_time_ms else None
+            volumes = [self.volumes_ml[frame]] if volume else []
+            numbers = [_cell(value) for value in (*row, *volumes)]
+            flags = " ".join(self.flags[frame])
+            table.writerow([frame, _cell(time), self.instant(frame), *numbers, flags])
+        return text.getvalue()
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
 
 def view_of(name: str) -> str | None:
     """The view that a film's name says: "2CH", "4CH", or None."""
@@ -66,69 +109,88 @@ def view_of(name: str) -> str | None:
     return found[1].upper() if found else None
 
 
-class Measuring:
-    """Takes the label maps of a film in its order, and measures it at the end.
+def measure_frame(
+    labels: np.ndarray,
+    structures: Sequence[str],
+    spacing: tuple[float, float] | None,
+    sought: Collection[str] | None = None,
+) -> FrameMeasures:
+    """Measure one frame.
+
+    Args:
+        labels: (H, W) with CAMUS's labels.
+        structures: Short names of the film's K structures.
+        spacing: (dy, dx) mm, or None.
+        sought: Those that were looked for in this frame; all where None.
+    """
+    sought = structures if sought is None else sought
+    chosen = choose_structures(structures)
+    counts = np.bincount(labels.ravel(), minlength=max(Structure) + 1)
+    pixels = [counts[one] if one.short in sought else math.nan for one in chosen]
+    flags = frame_flags(label_table(structures)[labels], structures, spacing)
+    # Where nobody looked for the wall, a cavity lies against background everywhere.
+    wall = Structure.MYO.short in sought
+    return FrameMeasures(
+        pixels=np.array(pixels, float),
+        flags=[flag for flag in flags if wall or flag != f"{_LV}:open"],
+        disks=disks(labels == Structure.LV, spacing) if spacing and _LV in sought else None,
+    )
+
+
+def measure_film(
+    film: EchoFilm, structures: Sequence[str], frames: Sequence[FrameMeasures | None]
+) -> Measures:
+    """Measure a film.
 
     Args:
         film: The film.
-        structures: Short names of the structures that are looked for.
+        structures: Short names of the K structures that were looked for.
+        frames: What `measure_frame` found in each of the T frames, None where nobody looked.
     """
+    nothing = np.full(len(structures), math.nan)
+    pixels = np.array([nothing if one is None else one.pixels for one in frames])  # (T, K)
+    dy, dx = film.spacing or (10.0, 10.0)
+    measures = Measures(
+        structures=tuple(structures),
+        view=view_of(film.name),
+        spacing=film.spacing,
+        frame_time_ms=film.frame_time_ms,
+        areas=pixels * dy * dx / 100,  # cm²
+        flags=[[] if one is None else list(one.flags) for one in frames],
+    )
+    for k, name in enumerate(structures):
+        known = np.flatnonzero(~np.isnan(pixels[:, k]))
+        found = film_flags(pixels[known, k], [name], known.tolist())
+        for frame, flags in zip(known, found, strict=True):
+            measures.flags[frame] += flags
+    sections = [None if one is None else one.disks for one in frames]
+    if any(sections):
+        volumes = [math.nan if one is None else lv_volume(one) for one in sections]
+        measures.volumes_ml = np.array(volumes)
+    if _LV in structures:
+        _find_phases(measures, sections)
+    return measures
 
-    def __init__(self, film: EchoFilm, structures: Sequence[str]) -> None:
-        self.film, self.structures = film, tuple(structures)
-        self._labels = [int(structure) for structure in choose_structures(self.structures)]
-        self._table = label_table(self.structures)
-        self._pixels: list[np.ndarray] = []
-        self._flags: list[list[str]] = []
-        self._disks: list[Disks] = []
 
-    def add(self, labels: np.ndarray) -> None:
-        """Take the next label maps (n, H, W) with CAMUS's labels."""
-        spacing = self.film.spacing
-        for frame in labels:
-            counts = np.bincount(frame.ravel(), minlength=4)
-            self._pixels.append(counts[self._labels])
-            flags = frame_flags(self._table[frame], self.structures, spacing)
-            # Where nobody looked for the wall, a cavity lies against background everywhere.
-            wall = "myo" in self.structures
-            self._flags.append([flag for flag in flags if wall or flag != "lv:open"])
-            if spacing and "lv" in self.structures:
-                self._disks.append(disks(frame == 1, spacing))
-
-    def result(self) -> Measures:
-        """Measure the film."""
-        film, pixels = self.film, np.array(self._pixels, float)  # (T, K)
-        dy, dx = film.spacing or (10.0, 10.0)
-        frames = range(len(pixels))
-        more = film_flags(pixels, self.structures, frames)
-        measures = Measures(
-            structures=self.structures,
-            view=view_of(film.name),
-            spacing=film.spacing,
-            areas=pixels * dy * dx / 100,  # cm²
-            flags=[one + two for one, two in zip(self._flags, more, strict=True)],
-        )
-        if self._disks:
-            measures.volumes_ml = np.array([lv_volume(one) for one in self._disks])
-        if "lv" in self.structures:
-            self._find_phases(measures)
-        return measures
-
-    def _find_phases(self, measures: Measures) -> None:
-        if len(measures.areas) == 1:
-            if self._disks:
-                measures.ed_disks = measures.es_disks = self._disks[0]
-            return
-        areas = measures.areas[:, self.structures.index("lv")]
-        try:
-            measures.ed, measures.es = map(int, find_ed_es(areas))
-        except DataError as error:
-            measures.notes.append(str(error))
-            return
-        if self._disks:
-            pair = self._disks[measures.ed], self._disks[measures.es]
-            measures.ed_disks, measures.es_disks = pair
-            measures.ef = _single_plane(pair, measures.view)
+def _find_phases(measures: Measures, sections: Sequence[Disks | None]) -> None:
+    if len(sections) == 1:
+        measures.ed_disks = measures.es_disks = sections[0]
+        return
+    areas = measures.areas[:, measures.structures.index(_LV)]
+    known = np.flatnonzero(areas > 0)
+    try:
+        # Between frames that were segmented the curve is a guess: the nearest of them counts.
+        ed, es = (int(known[np.argmin(abs(known - place))]) for place in find_ed_es(areas))
+    except DataError as error:
+        measures.notes.append(str(error))
+        return
+    if ed == es:
+        measures.notes.append(f"frame {ed} is nearest to both ED and ES: no ED and no ES")
+        return
+    measures.ed, measures.es = ed, es
+    if measures.volumes_ml is not None:
+        pair = measures.ed_disks, measures.es_disks = sections[ed], sections[es]
+        measures.ef = _single_plane(pair, measures.view)
 
 
 def _single_plane(pair: tuple[Disks, Disks], view: str | None) -> EjectionFraction:
@@ -136,62 +198,3 @@ def _single_plane(pair: tuple[Disks, Disks], view: str | None) -> EjectionFracti
         return ejection_fraction_of_disks(pair, None)
     found = ejection_fraction_of_disks(None, pair)
     return found if view else found._replace(method="single-plane, view unknown")
-
-
-_STUDY = re.compile(
-    r"(?P<patient>.+?)[_ -]?(?P<view>2CH|4CH)(?:[_ -](?P<rest>.*))?$", re.IGNORECASE
-)
-
-
-def biplane(films: Sequence[tuple[Path, str, Measures]]) -> dict[Path, dict]:
-    """Ejection fraction from both views of a patient, where a folder has them.
-
-    Films are named as in CAMUS: ``<patient>_2CH…``, ``<patient>_4CH…``. A view is a film whose ED
-    and ES were found, or two stills ``…_ED`` and ``…_ES``.
-
-    Args:
-        films: The folder for results that a film's folder is in, its name and its measures.
-
-    Returns:
-        A summary for each patient with both views (or one view in stills), by the path that it
-        is to be written to.
-    """
-    views: dict[tuple[Path, str], dict[str, dict[str, tuple[Disks, str]]]] = {}
-    for folder, name, measures in films:
-        found = _STUDY.fullmatch(name)
-        if not found or measures.ed_disks is None:
-            continue
-        rest = (found["rest"] or "").upper()
-        instants = views.setdefault((folder, found["patient"]), {}).setdefault(
-            found["view"].upper(), {}
-        )
-        if len(measures.areas) > 1:
-            instants.setdefault("ED", (measures.ed_disks, name))
-            instants.setdefault("ES", (measures.es_disks, name))
-        elif rest in ("ED", "ES"):
-            # A still that says what it is wins over what was found in a film.
-            instants[rest] = (measures.ed_disks, name)
-    studies = {}
-    for (folder, patient), by_view in views.items():
-        whole = {view: one for view, one in by_view.items() if {"ED", "ES"} <= set(one)}
-        stills = any(one["ED"][1] != one["ES"][1] for one in whole.values())
-        if len(whole) == 2 or stills:
-            studies[folder / f"{patient}_study.json"] = _study(patient, whole)
-    return studies
-
-
-def _study(patient: str, views: dict[str, dict[str, tuple[Disks, str]]]) -> dict:
-    pairs = {view: (one["ED"][0], one["ES"][0]) for view, one in views.items()}
-    ef = ejection_fraction_of_disks(pairs.get("2CH"), pairs.get("4CH"))
-    return {
-        "patient": patient,
-        "method": ef.method,
-        "step": ef.step,
-        "edv_ml": ef.edv_ml,
-        "esv_ml": ef.esv_ml,
-        "ef_percent": ef.ef_percent,
-        "sources": {
-            view: {instant: name for instant, (_, name) in one.items()}
-            for view, one in views.items()
-        },
-    }

@@ -49,7 +49,7 @@ class LoadedModel:
         clip_length: Frames of a clip of a model with temporal modules, 1 for all others.
         promptable: Whether it needs prompts.
         prompts: Kinds of prompts it was trained with, of "points", "boxes", "masks".
-        accepts: Kinds of prompts it understands: those, and all of SAM's where its weights
+        understands: Kinds of prompts it understands: those, and all of SAM's where its weights
             started from SAM's, whose prompt encoder knows them.
         amp: The type of mixed precision, None without.
         precision: "float32", "bf16", "fp16" or "int8".
@@ -64,7 +64,7 @@ class LoadedModel:
     clip_length: int
     promptable: bool
     prompts: tuple[str, ...]
-    accepts: tuple[str, ...]
+    understands: tuple[str, ...]
     amp: torch.dtype | None = None
     precision: str = "float32"
     _transforms: tuple = ()

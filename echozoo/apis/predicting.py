@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FilmPrompts
-from echozoo.apis.prompts import masks_of, prompted_piece, prompts_from_masks
+from echozoo.apis.prompts import prompts_from_masks
 from echozoo.apis.session import ClickSession
-from echozoo.datasets.anatomy import choose_structures
+from echozoo.datasets.anatomy import label_values, split_labels
 from echozoo.datasets.films import tiling_windows
+from echozoo.datasets.shared_frames import own_frames
 from echozoo.films.film import EchoFilm
 from echozoo.films.readers.source import no_space, temporary_file
 
 Labelled = Iterator[tuple[int, np.ndarray]]
+FRAMES_A_PASS = 8
 
 
 class LabelStore:
@@ -47,23 +49,43 @@ class LabelStore:
         return labels.reshape(stop - start, *self.shape[1:])  # (n, H, W)
 
 
-def label_without_prompts(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
+def label_film(
+    loaded: LoadedModel,
+    film: EchoFilm,
+    prompts: FilmPrompts | None = None,
+    coarse: LoadedModel | None = None,
+    batch_size: int = FRAMES_A_PASS,
+) -> Labelled:
+    """Segment a whole film: what the tool, the page and `EchoInferencer` call.
+
+    Args:
+        loaded: The model.
+        film: The film.
+        prompts: For a model that needs prompts: what is known of one frame, to be carried.
+        coarse: In place of ``prompts``: a model without prompts, whose masks prompt each frame.
+        batch_size: Frames of a pass of a model that has no clips of its own.
+
+    Yields:
+        Frame index and label map (H0, W0) uint8 with CAMUS's labels, each frame once; in the
+        film's order unless ``prompts`` are carried: then as `ClickSession.carry` does.
+    """
+    if not loaded.promptable:
+        return _alone(loaded, film, batch_size)
+    session = ClickSession(loaded, film, ahead=batch_size)
+    if prompts is not None:
+        return _carried(session, prompts)
+    return _prompted_by(coarse, session, batch_size)
+
+
+def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
     """Run a model that needs no prompts over a film.
 
     A model with temporal modules sees clips of the length that it was trained on, one after the
     other, the last one shifted back to end with the film (as in testing); all others see
     ``batch_size`` frames at a time. Where logits are smoothed over time, neighbouring passes
     overlap by the reach of the smoothing, and the middle of each is taken.
-
-    Args:
-        loaded: The model.
-        film: The film.
-        batch_size: Frames of a pass.
-
-    Yields:
-        Frame index and label map (H0, W0) uint8 with CAMUS's labels, in the film's order.
     """
-    table = _label_table(loaded)
+    table = label_values(loaded.structures)
     for indices, wanted in _passes(loaded, film.num_frames, batch_size):
         first = min(indices)
         frames = film.frames(first, max(indices) + 1)[np.array(indices) - first]
@@ -72,76 +94,43 @@ def label_without_prompts(loaded: LoadedModel, film: EchoFilm, batch_size: int) 
             yield index, table[labels[indices.index(index)]]
 
 
-def label_with_prompts(
-    loaded: LoadedModel, film: EchoFilm, prompts: FilmPrompts, batch_size: int
-) -> Labelled:
-    """Segment the prompted frame, and carry its masks through the film both ways.
-
-    Yields:
-        As `label_without_prompts`, but the prompted frame first, then those after it, then those
-        before it.
-    """
-    session = ClickSession(loaded, film, ahead=batch_size)
-    first = session.segment_all(prompts.frame, prompts.structures)
-    masks = {
-        name: prompted_piece(mask, prompts.structures[name])
-        for name, mask in masks_of(first, list(prompts.structures)).items()
-    }
-    if film.num_frames == 1 or not first.any():
-        yield from (
-            (i, first if i == prompts.frame else np.zeros_like(first))
-            for i in range(film.num_frames)
-        )
-        return
-    for index, labels in session.carry(prompts.frame, masks):
-        yield index, first if index == prompts.frame else labels
+def _carried(session: ClickSession, prompts: FilmPrompts) -> Labelled:
+    """Segment the prompted frame, and carry its masks through the film both ways."""
+    frame, film = prompts.frame, session.film
+    first = session.segment_all(frame, prompts.structures)
+    if first.any():
+        masks = split_labels(first, tuple(prompts.structures))
+        yield from session.carry(frame, masks, prompts.structures)
+    else:
+        yield from ((index, np.zeros(film.size, np.uint8)) for index in range(film.num_frames))
 
 
-def label_automatically(
-    loaded: LoadedModel, coarse: LoadedModel, film: EchoFilm, batch_size: int
-) -> Labelled:
-    """Let a model that needs no prompts find the structures, and prompt another with its masks.
-
-    Yields:
-        As `label_without_prompts`.
-    """
-    session = ClickSession(loaded, film, ahead=batch_size)
+def _prompted_by(coarse: LoadedModel, session: ClickSession, batch_size: int) -> Labelled:
+    """Let a model that needs no prompts find the structures, and prompt another with its masks."""
+    loaded = session.loaded
     shared = [name for name in loaded.structures if name in coarse.structures]
-    for index, labels in label_without_prompts(coarse, film, batch_size):
-        masks: Mapping[str, np.ndarray] = masks_of(labels, shared)
-        prompts = prompts_from_masks(masks, loaded.prompts)
+    for index, labels in _alone(coarse, session.film, batch_size):
+        prompts = prompts_from_masks(split_labels(labels, shared), loaded.prompts)
         yield index, session.segment_all(index, prompts)
-
-
-def _label_table(loaded: LoadedModel) -> np.ndarray:
-    """From labels counted in the model's order to CAMUS's."""
-    return np.array([0, *map(int, choose_structures(loaded.structures))], np.uint8)
 
 
 def _passes(
     loaded: LoadedModel, length: int, batch_size: int
-) -> Iterator[tuple[tuple[int, ...], range]]:
+) -> Iterator[tuple[tuple[int, ...], Iterable[int]]]:
     """Frames of each pass, and those of them whose labels are taken."""
-    reach = _reach(loaded, batch_size)
+    steps = loaded.model.postprocessing.logit_steps
     size = loaded.clip_length
-    if size > 1 and length <= size:
-        yield tiling_windows(length, size, 1)[0], range(length)  # to and fro
-    elif size > 1:
-        reach, done = min(reach, (size - 1) // 2), 0
-        for start in range(0, length - 2 * reach, size - 2 * reach):
-            start = min(start, length - size)
-            stop = length if start + size == length else start + size - reach
-            yield tuple(range(start, start + size)), range(done, stop)
-            done = stop
-    else:
+    if size == 1:
+        reach = sum(batch_size if step.reach is None else step.reach for step in steps)
         for start in range(0, length, batch_size):
             stop = min(start + batch_size, length)
             frames = range(max(start - reach, 0), min(stop + reach, length))
             yield tuple(frames), range(start, stop)
-
-
-def _reach(loaded: LoadedModel, batch_size: int) -> int:
-    """Frames on each side that the smoothing of logits looks at; 0 without any."""
-    steps = loaded.model.postprocessing.logit_steps
-    sigmas = [getattr(step, "sigma_frames", None) for step in steps]
-    return max((batch_size if s is None else int(np.ceil(3 * s)) for s in sigmas), default=0)
+        return
+    most = (size - 1) // 2
+    reach = min(sum(most if step.reach is None else step.reach for step in steps), most)
+    clips = tiling_windows(length, size, 1)
+    if reach and length > size:
+        starts = range(0, length - 2 * reach, size - 2 * reach)
+        clips = [tuple(range(s, s + size)) for s in (min(s, length - size) for s in starts)]
+    yield from zip(clips, own_frames(clips), strict=True)

@@ -16,10 +16,9 @@ from echozoo.apis.prompts import (
     check_frame,
     check_prompt,
     make_prompt,
-    masks_of,
     prompts_from_masks,
 )
-from echozoo.datasets.anatomy import STRUCTURES
+from echozoo.datasets.anatomy import STRUCTURES, split_labels
 from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
 from echozoo.films.io import IMAGE_SUFFIXES, read_volume
@@ -134,7 +133,7 @@ def _from_label_map(
             f" {film.num_frames} of {tuple(film.size)} as {film.name} has"
         )
     frame_labels: np.ndarray = labels[frame if len(labels) == film.num_frames else 0]
-    prompts = prompts_from_masks(masks_of(frame_labels, loaded.structures), loaded.prompts)
+    prompts = prompts_from_masks(split_labels(frame_labels, loaded.structures), loaded.prompts)
     if not prompts:
         raise ConfigError(f"{path}: frame {frame} has no {' or '.join(loaded.structures)} in it")
     return prompts

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from echozoo.apis.model import Embedding, LoadedModel
-from echozoo.datasets.anatomy import choose_structures
+from echozoo.datasets.anatomy import label_values
 from echozoo.datasets.transforms.prompts import BoxPrompts, PointPrompts
 from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
@@ -101,12 +100,12 @@ def check_prompt(
             f"{film.name}: no structure {structure!r} in this model; it knows"
             f" {', '.join(loaded.structures)}"
         )
-    unknown = [kind for kind in prompt.kinds if kind not in loaded.accepts]
+    unknown = [kind for kind in prompt.kinds if kind not in loaded.understands]
     if unknown or not prompt.kinds:
         found = " and ".join(unknown) or "nothing"
         raise ConfigError(
             f"{film.name}: {found} given for {structure}, this model was trained with"
-            f" {' or '.join(loaded.accepts)}"
+            f" {' or '.join(loaded.understands)}"
         )
     height, width = film.size
     places = [*prompt.points, *([] if prompt.box is None else prompt.box.reshape(2, 2))]
@@ -181,11 +180,12 @@ def decode_frame(
     Returns:
         Logits (H0, W0) on the film's grid, by structure.
     """
-    groups: dict[tuple[str, ...], list[str]] = {}
+    # Points are not padded to the most of a frame: a mask depends on its own prompt alone.
+    groups: dict[tuple, list[str]] = {}
     for name, prompt in prompts.items():
-        groups.setdefault(prompt.kinds, []).append(name)
+        groups.setdefault((prompt.kinds, len(prompt.points)), []).append(name)
     logits = {}
-    for kinds, names in groups.items():
+    for (kinds, _), names in groups.items():
         stacked = _stack([prompts[name] for name in names], kinds)
         low = loaded.decode(embedding, **stacked, structures=names)
         native = loaded.to_native(low, embedding.meta)
@@ -193,22 +193,15 @@ def decode_frame(
     return logits
 
 
-def _stack(prompts: Sequence[StructurePrompt], kinds: Iterable[str]) -> dict[str, np.ndarray]:
-    """Prompts of the same kinds for one frame, points padded to the same number."""
-    stacked = {}
-    if "points" in kinds:
-        most = max(len(prompt.points) for prompt in prompts)
-        points = np.zeros((1, len(prompts), most, 2), np.float32)
-        labels = np.full((1, len(prompts), most), -1, np.int64)
-        for k, prompt in enumerate(prompts):
-            points[0, k, : len(prompt.points)] = prompt.points
-            labels[0, k, : len(prompt.labels)] = prompt.labels
-        stacked |= {"points": points, "labels": labels}
-    if "boxes" in kinds:
-        stacked["boxes"] = np.stack([prompt.box for prompt in prompts])[None]  # (1, K, 4)
-    if "masks" in kinds:
-        stacked["masks"] = np.stack([prompt.mask for prompt in prompts])[None]  # (1, K, H0, W0)
-    return stacked
+def _stack(prompts: Sequence[StructurePrompt], kinds: Sequence[str]) -> dict[str, np.ndarray]:
+    """Prompts of the same kinds, with equally many points, for the K structures of one frame."""
+    fields = {"points": ("points", "labels"), "boxes": ("box",), "masks": ("mask",)}
+    arguments = {"points": "points", "labels": "labels", "box": "boxes", "mask": "masks"}
+    return {
+        arguments[field]: np.stack([getattr(prompt, field) for prompt in prompts])[None]
+        for kind in kinds
+        for field in fields[kind]
+    }
 
 
 def label_map(loaded: LoadedModel, film: EchoFilm, logits: Mapping[str, Tensor]) -> np.ndarray:
@@ -219,41 +212,9 @@ def label_map(loaded: LoadedModel, film: EchoFilm, logits: Mapping[str, Tensor])
     """
     if not logits:
         return np.zeros(film.size, np.uint8)
-    values = np.array([int(choose_structures([name])[0]) for name in logits], np.uint8)
+    values = np.array([label_values([name])[1] for name in logits], np.uint8)
     scores = torch.stack(list(logits.values())).cpu().numpy()  # (K, H0, W0)
     chain = loaded.model.postprocessing
     masks = chain.clean(scores[None] > 0, tuple(logits), film.spacing)[0]  # (K, H0, W0)
     best = np.where(masks, scores, -np.inf).argmax(axis=0)  # (H0, W0)
     return np.where(masks.any(axis=0), values[best], 0).astype(np.uint8)
-
-
-def prompted_piece(mask: np.ndarray, prompt: StructurePrompt) -> np.ndarray:
-    """Keep the piece of a mask (H0, W0) that was clicked on, or lies most in the box.
-
-    Where no piece was, all of the mask.
-    """
-    meant = np.zeros_like(mask) if prompt.mask is None else prompt.mask.copy()
-    if prompt.box is not None:
-        x1, y1, x2, y2 = np.rint(prompt.box).astype(int).clip(0)
-        meant[y1 : y2 + 1, x1 : x2 + 1] = True
-    clicks = prompt.points[prompt.labels == 1]
-    for x, y in np.rint(clicks).astype(int).clip(0, np.array(mask.shape[::-1]) - 1):
-        meant[y, x] = True
-    piece = same_structure(mask, meant)
-    return piece if piece.any() else mask
-
-
-def same_structure(mask: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Keep the piece of a mask (H0, W0) that lies most on the mask of the frame before.
-
-    Returns:
-        (H0, W0) bool, empty where no piece touches that mask.
-    """
-    pieces = cv2.connectedComponents(mask.astype(np.uint8))[1]  # (H0, W0), 0 outside
-    shared = np.bincount(pieces[before & mask], minlength=1)
-    return pieces == shared.argmax() if shared.any() else np.zeros_like(mask)
-
-
-def masks_of(labels: np.ndarray, structures: Sequence[str]) -> dict[str, np.ndarray]:
-    """Take a map (H0, W0) of CAMUS's labels apart: a bool mask by structure."""
-    return {s.short: labels == int(s) for s in choose_structures(structures)}

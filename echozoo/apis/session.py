@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from echozoo.apis.carrying import carry
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import (
     StructurePrompt,
@@ -15,12 +16,9 @@ from echozoo.apis.prompts import (
     decode_frame,
     label_map,
     make_prompt,
-    masks_of,
-    prompts_from_masks,
-    same_structure,
 )
-from echozoo.apis.writers import chunks
 from echozoo.datasets.films import tiling_windows
+from echozoo.datasets.shared_frames import own_frames
 from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
 
@@ -29,8 +27,8 @@ class ClickSession:
     """Segments a film from prompts.
 
     A model with temporal modules sees the clip of the film that a frame is in: clips of its
-    length that follow each other, the last one shifted back to end with the film. Frames that two
-    clips share belong to the first, whichever a person clicks on first.
+    length that follow each other, the last one shifted back to end with the film. A frame that two
+    clips share belongs to the one that a test takes it from, whichever a person clicks on first.
 
     Args:
         loaded: A model that takes prompts.
@@ -51,13 +49,16 @@ class ClickSession:
             )
         self.loaded, self.film = loaded, film
         temporal, length = loaded.clip_length > 1, film.num_frames
-        self._step = step = loaded.clip_length if temporal else ahead
+        step = loaded.clip_length if temporal else ahead
         self._windows = (
             tiling_windows(length, step, 1)
             if temporal
-            else [range(*ends) for ends in chunks(length, step)]
+            else [tuple(range(i, min(i + step, length))) for i in range(0, length, step)]
         )
+        self._own = own_frames(self._windows)
+        self._window_of = {frame: w for w, frames in enumerate(self._own) for frame in frames}
         self._cache: OrderedDict[int, Embedding] = OrderedDict()
+        self._held: frozenset[int] = frozenset()
         self._cache_frames = max(cache_frames, step)
 
     def segment(
@@ -102,17 +103,17 @@ class ClickSession:
         return label_map(self.loaded, self.film, logits)
 
     def carry(
-        self, frame: int, masks: Mapping[str, np.ndarray]
+        self,
+        frame: int,
+        masks: Mapping[str, np.ndarray],
+        prompts: Mapping[str, StructurePrompt] | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Carry masks through the film: forwards from a frame to the end, then backwards.
-
-        Each frame is prompted by the masks of the one before it, with the kinds of prompts that
-        the model was trained with. Of a mask in pieces, the piece that lies most on the mask
-        before counts; a structure that is lost keeps the mask of the last frame it was seen in.
+        """Carry masks through the film, both ways: see `echozoo.apis.carrying.carry`.
 
         Args:
             frame: The frame that the masks belong to.
             masks: (H0, W0) bool by structure.
+            prompts: What the masks were made from, where it is known.
 
         Yields:
             Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first.
@@ -121,49 +122,31 @@ class ClickSession:
             ConfigError: There is no such frame or structure, or the masks are empty.
         """
         check_frame(self.film, frame)
-        masks = {name: mask for name, mask in self._checked(masks).items() if mask.any()}
-        if not masks:
-            raise ConfigError(f"{self.film.name}: frame {frame} has no mask to carry; segment it")
-        yield frame, self._given(masks)
+        masks = self._checked(masks)
         # Encoded with the frame and wanted again at the very end of a long film.
-        earlier = {index: self.embedding(index) for index in self._own(frame) if index < frame}
-        for indices in (range(frame + 1, self.film.num_frames), range(frame - 1, -1, -1)):
-            before = dict(masks)
-            self._cache.update(earlier)
-            for index in indices:
-                prompts = prompts_from_masks(before, self.loaded.prompts)
-                labels = self.segment_all(index, prompts)
-                yield index, labels
-                for name, mask in masks_of(labels, list(masks)).items():
-                    piece = same_structure(mask, before[name])
-                    before[name] = piece if piece.any() else before[name]
+        own = self._own[self._window_of[frame]]
+        self._held = frozenset(index for index in own if index < frame)
+        kinds = self.loaded.prompts
+        yield from carry(self.film, self.segment_all, kinds, frame, masks, prompts)
 
     def embedding(self, frame: int) -> Embedding:
         """The embedding of one frame; its clip is encoded where it is not known yet."""
         if frame not in self._cache:
-            window = self._window_of(frame)
+            number = self._window_of[frame]
+            window = self._windows[number]
             first = min(window)
-            frames = self.film.frames(first, max(window) + 1)
-            clip = frames[np.array(window) - first]
+            clip = self.film.frames(first, max(window) + 1)[np.array(window) - first]
             encoded = self.loaded.encode(clip, self.film.spacing)
-            for index, place in self._own(frame).items():
+            for index in self._own[number]:
+                place = window.index(index)
                 one = encoded[place : place + 1]
                 # A copy of its own: a view would keep the whole clip in memory.
                 self._cache[index] = Embedding(one.features.clone(), one.meta)
-            while len(self._cache) > self._cache_frames:
-                oldest = next(key for key in self._cache if key != frame)
+            while len(self._cache) > self._cache_frames + len(self._held):
+                oldest = next(k for k in self._cache if k != frame and k not in self._held)
                 del self._cache[oldest]
         self._cache.move_to_end(frame)
         return self._cache[frame]
-
-    def _window_of(self, frame: int) -> Sequence[int]:
-        return self._windows[min(frame // self._step, len(self._windows) - 1)]
-
-    def _own(self, frame: int) -> dict[int, int]:
-        """The frames that belong to a frame's window, and their places in it."""
-        window = self._window_of(frame)
-        places = {index: place for place, index in enumerate(window)}
-        return {i: place for i, place in places.items() if self._window_of(i) == window}
 
     def _checked(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, mask in masks.items():
@@ -173,10 +156,3 @@ class ClickSession:
                     f" {', '.join(self.loaded.structures)} of {tuple(self.film.size)}"
                 )
         return {name: np.asarray(mask, bool) for name, mask in masks.items()}
-
-    def _given(self, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-        labels = np.zeros(self.film.size, np.uint8)
-        for value, name in enumerate(("lv", "myo", "la"), start=1):
-            if name in masks:
-                labels[np.asarray(masks[name], bool) & (labels == 0)] = value
-        return labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -40,30 +39,6 @@ def write_label_description(path: Path, structures: Sequence[str]) -> None:
             f'    "{structure.full_name}"'
         )
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_frames(path: Path, film: EchoFilm, measures: Measures) -> None:
-    """Write a table with a row a frame: time, areas, volume, what is implausible."""
-    areas = [f"{name}_area_{measures.unit}" for name in measures.structures]
-    volume = ["lv_volume_ml"] if measures.volumes_ml is not None else []
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["frame", "time_ms", "instant", *areas, *volume, "flags"])
-        for frame, row in enumerate(measures.areas):
-            time = frame * film.frame_time_ms if film.frame_time_ms else None
-            volumes = [measures.volumes_ml[frame]] if volume else []
-            numbers = [_cell(value) for value in (*row, *volumes)]
-            flags = " ".join(measures.flags[frame])
-            table.writerow([frame, _cell(time), instant_of(measures, frame), *numbers, flags])
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.6g}"
-
-
-def instant_of(measures: Measures, frame: int) -> str:
-    """Name the instant of a frame: "ED", "ES" or nothing."""
-    return "ED" if frame == measures.ed else "ES" if frame == measures.es else ""
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -136,7 +111,7 @@ class OverlayWriter:
             draw.ellipse((left, middle - 5, left + 10, middle + 5), structure.colour)
             draw.text((left + 15, middle), structure.short.upper(), _INK, font, anchor="lm")
             left += 62
-        words = [instant_of(self.measures, self._next)]
+        words = [self.measures.instant(self._next)]
         if self.film.num_frames > 1:
             words.append(f"{self._next + 1} / {self.film.num_frames}")
         place = "  ".join(filter(None, words))
@@ -176,14 +151,14 @@ class _Mp4:
         self._container.close()
 
 
-def write_curves(path: Path, film: EchoFilm, measures: Measures) -> None:
+def write_curves(path: Path, measures: Measures) -> None:
     """Draw areas over time, and volumes of the left ventricle where they are known."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # half a second: not for stills
     from matplotlib.figure import Figure
 
     time, label = np.arange(len(measures.areas), dtype=float), "frame"
-    if film.frame_time_ms:
-        time, label = time * film.frame_time_ms / 1000, "time (s)"
+    if measures.frame_time_ms:
+        time, label = time * measures.frame_time_ms / 1000, "time (s)"
     rows = 1 if measures.volumes_ml is None else 2
     figure = Figure(figsize=(7, 2.9 * rows), layout="constrained")
     FigureCanvasAgg(figure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, IntEnum
 
 import numpy as np
@@ -95,3 +95,24 @@ def label_table(names: Sequence[str]) -> np.ndarray:
     for k, structure in enumerate(choose_structures(names), start=1):
         table[structure] = k
     return table
+
+
+def label_values(names: Sequence[str]) -> np.ndarray:
+    """The way back: entry k of (K + 1,) uint8 is the label on disk of the k-th chosen structure."""
+    return np.array([0, *choose_structures(names)], np.uint8)
+
+
+def split_labels(labels: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Take a map (H, W) of labels on disk apart: a bool mask by structure."""
+    return {structure.short: labels == structure for structure in choose_structures(names)}
+
+
+def join_masks(masks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Join one or more bool masks (H, W) by structure into a map (H, W) uint8 of labels on disk.
+
+    Where masks overlap, the cavity stands over the myocardium, and both over the atrium.
+    """
+    labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for structure in reversed(choose_structures(tuple(masks))):
+        labels[masks[structure.short]] = structure
+    return labels

@@ -14,7 +14,13 @@ Spacing = tuple[float, float]
 
 
 class LogitStep(ABC):
-    """A step on logits, before they are compared with each other."""
+    """A step on logits, before they are compared with each other.
+
+    Attributes:
+        reach: Frames on each side of a frame that its result depends on; None is the whole clip.
+    """
+
+    reach: int | None = None
 
     @abstractmethod
     def __call__(self, logits: np.ndarray, frames: Sequence[int]) -> np.ndarray:

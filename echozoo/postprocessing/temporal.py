@@ -37,6 +37,7 @@ class TemporalGaussian(LogitStep):
                 raise ConfigError(f"TemporalGaussian: {name}={value}: wanted 0 or more")
         self.sigma_frames = sigma_frames
         self.sigma_share = sigma_share
+        self.reach = None if sigma_frames is None else int(np.ceil(3 * sigma_frames))
 
     def __call__(self, logits: np.ndarray, frames: Sequence[int]) -> np.ndarray:
         """Return smoothed logits (T, K, h, w)."""

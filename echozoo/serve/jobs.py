@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from echozoo.datasets.anatomy import choose_structures
-from echozoo.datasets.films import tiling_windows
 from echozoo.errors import EchoZooError
 
 _LOG = logging.getLogger("uvicorn.error")
@@ -69,25 +67,3 @@ class Job:
     def report(self) -> dict[str, Any]:
         """What the page shows of it."""
         return {"state": self.state, "done": self.done, "total": self.total, "error": self.error}
-
-
-def segment_film(loaded: Any, film: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Segment a film with a model that needs no prompts.
-
-    Args:
-        loaded: An `echozoo.apis.model.LoadedModel`.
-        film: An `echozoo.films.film.EchoFilm`.
-
-    Yields:
-        Frame index and map (H, W) uint8 of CAMUS's labels, each frame once.
-    """
-    values = np.array([0, *choose_structures(loaded.structures)], np.uint8)
-    seen: set[int] = set()
-    for window in tiling_windows(film.num_frames, loaded.clip_length, 1):
-        first = min(window)
-        clip = film.frames(first, max(window) + 1)[np.array(window) - first]
-        labels = loaded.predict(clip, film.spacing).pred_labels.cpu().numpy()
-        for index, frame in zip(window, values[labels], strict=True):
-            if index not in seen:
-                seen.add(index)
-                yield index, frame

@@ -3,94 +3,87 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from echozoo.datasets.anatomy import Structure
+from echozoo.datasets.anatomy import choose_structures, join_masks, split_labels
 
 
 class MaskStore:
-    """Masks of every structure in every frame, compressed: a film of minutes takes megabytes.
+    """Label maps of a film, compressed: a film of minutes takes megabytes.
 
     A structure's mask in a frame is the clicked one where there is one, else the carried one, so
-    that taking clicks back shows what was carried before. A pixel belongs to one structure: where
-    masks overlap, clicked ones stand over carried ones, and the cavity over the myocardium over
-    the atrium. What is shown, measured, carried and written is the same.
+    that taking clicks back shows what was carried before. A pixel belongs to one structure:
+    clicked ones stand over carried ones. What is shown, measured, carried and written is the same.
 
     Args:
-        num_frames: Length of the film.
-        structures: The K structures of the model; an index k below is that of one of them.
+        structures: Short names of the model's.
         size: (H, W) of a frame.
 
     Attributes:
-        pixels: Pixels of each mask, (T, K) int64, -1 where there is none.
+        changes: For each frame that ever had a mask, how often its masks have changed.
     """
 
-    def __init__(
-        self, num_frames: int, structures: Sequence[Structure], size: tuple[int, int]
-    ) -> None:
-        self.structures, self.size = tuple(structures), tuple(size)
-        self.pixels = np.full((num_frames, len(self.structures)), -1, np.int64)
-        self._clicked: dict[tuple[int, int], bytes] = {}
-        self._carried: dict[int, bytes] = {}
+    def __init__(self, structures: Sequence[str], size: tuple[int, int]) -> None:
+        self.structures = tuple(one.short for one in choose_structures(structures))
+        self.size = tuple(size)
+        self.changes: Counter[int] = Counter()
+        # By frame: a label map, and the structures that were looked for in it.
+        self._clicked: dict[int, tuple[bytes, frozenset[str]]] = {}
+        self._carried: dict[int, tuple[bytes, frozenset[str]]] = {}
 
-    def click(self, frame: int, structure: int, mask: np.ndarray) -> None:
-        """Keep the mask (H, W) bool of one structure in one frame."""
-        self._clicked[frame, structure] = zlib.compress(np.packbits(mask).tobytes(), 1)
-        self._count(frame)
+    def click(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
+        """Keep the map (H, W) of CAMUS's labels that the clicks on a frame gave."""
+        self._keep(self._clicked, frame, labels, structures)
 
-    def unclick(self, frame: int, structure: int) -> None:
-        """Drop a clicked mask, if there is one."""
-        self._clicked.pop((frame, structure), None)
-        self._count(frame)
+    def unclick(self, frame: int) -> None:
+        """Drop what was clicked in a frame."""
+        self._clicked.pop(frame, None)
+        self.changes[frame] += 1
 
-    def carry(self, frame: int, labels: np.ndarray) -> None:
-        """Keep a map (H, W) of CAMUS's labels of one frame."""
-        self._carried[frame] = zlib.compress(np.ascontiguousarray(labels, np.uint8).tobytes(), 1)
-        self._count(frame)
+    def carry(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
+        """Keep a map (H, W) of CAMUS's labels of one frame, in place of the one before."""
+        self._keep(self._carried, frame, labels, structures)
 
     def clear(self) -> None:
         """Drop everything."""
         self._clicked.clear()
         self._carried.clear()
-        self.pixels[:] = -1
+        self.changes.update(list(self.changes))
 
-    def frame(self, frame: int) -> dict[int, np.ndarray]:
-        """The masks (H, W) bool of a frame, by index of the structure; only those that are."""
-        found, taken = {}, np.zeros(self.size, bool)
-        for k in range(len(self.structures)):
-            packed = self._clicked.get((frame, k))
-            if packed is not None:
-                found[k] = self._unpack(packed) & ~taken
-                taken |= found[k]
-        carried = self._carried.get(frame)
-        if carried is None:
-            return found
-        labels = np.frombuffer(zlib.decompress(carried), np.uint8).reshape(self.size)  # (H, W)
-        for k, structure in enumerate(self.structures):
-            mask = (labels == structure) & ~taken
-            if k not in found and mask.any():
-                found[k] = mask
+    def sought(self, frame: int) -> tuple[str, ...]:
+        """The structures that were looked for in a frame, found or not."""
+        layers = self._clicked.get(frame), self._carried.get(frame)
+        names = frozenset().union(*(layer[1] for layer in layers if layer))
+        return tuple(name for name in self.structures if name in names)
+
+    def frame(self, frame: int) -> dict[str, np.ndarray]:
+        """The masks (H, W) bool of a frame by structure, those that are not empty."""
+        found: dict[str, np.ndarray] = {}
+        done: frozenset[str] = frozenset()
+        taken = np.zeros(self.size, bool)
+        for layer in (self._clicked.get(frame), self._carried.get(frame)):
+            if layer is not None:
+                labels = np.frombuffer(zlib.decompress(layer[0]), np.uint8).reshape(self.size)
+                masks = split_labels(np.where(taken, 0, labels), self.structures)
+                wanted = layer[1] - done
+                found |= {name: m for name, m in masks.items() if name in wanted and m.any()}
+                done, taken = done | layer[1], taken | (labels > 0)
         return found
 
     def label_map(self, frame: int) -> np.ndarray:
         """Map (H, W) uint8 of CAMUS's labels."""
-        labels = np.zeros(self.size, np.uint8)
-        for k, mask in self.frame(frame).items():
-            labels[mask] = self.structures[k]
-        return labels
+        masks = self.frame(frame)
+        return join_masks(masks) if masks else np.zeros(self.size, np.uint8)
 
-    def _count(self, frame: int) -> None:
-        counts = np.full(len(self.structures), -1)
-        for k, mask in self.frame(frame).items():
-            counts[k] = np.count_nonzero(mask)
-        self.pixels[frame] = counts
-
-    def _unpack(self, packed: bytes) -> np.ndarray:
-        bits = np.frombuffer(zlib.decompress(packed), np.uint8)
-        height, width = self.size
-        return np.unpackbits(bits, count=height * width).reshape(self.size).astype(bool)  # (H, W)
+    def _keep(
+        self, layer: dict, frame: int, labels: np.ndarray, structures: Collection[str]
+    ) -> None:
+        packed = zlib.compress(np.ascontiguousarray(labels, np.uint8).tobytes(), 1)
+        layer[frame] = packed, frozenset(structures)
+        self.changes[frame] += 1
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:

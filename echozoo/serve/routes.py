@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +14,11 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 
-from echozoo.apis.prompts import check_frame, check_prompt, make_prompt
-from echozoo.serve import downloads, measures, uploads
+from echozoo.apis.predicting import label_film
+from echozoo.apis.prompts import StructurePrompt, check_frame, check_prompt, make_prompt
+from echozoo.serve import downloads, numbers, uploads
 from echozoo.serve.guard import UPLOAD_PATH
-from echozoo.serve.jobs import Job, segment_film
+from echozoo.serve.jobs import Job
 from echozoo.serve.masks import run_lengths
 from echozoo.serve.server import Server
 from echozoo.serve.uploads import Refusal
@@ -50,7 +52,7 @@ def add_films(app: FastAPI, server: Server) -> None:
         loaded = server.loaded
         return {
             "promptable": bool(loaded.promptable),
-            "prompts": list(loaded.accepts),
+            "prompts": list(loaded.understands),
             "structures": [
                 {"name": s.short, "title": s.full_name, "colour": _hex(s.colour)}
                 for s in server.structures
@@ -121,19 +123,17 @@ def add_masks(app: FastAPI, server: Server) -> None:
 
     def shown(workspace: Workspace, frame: int) -> dict[str, list[int]]:
         found = workspace.masks.frame(frame)
-        return {server.structures[k].short: run_lengths(mask) for k, mask in found.items()}
+        return {name: run_lengths(mask) for name, mask in found.items()}
 
     @app.post("/api/open/{key}/clicks")
     async def click(key: Key, clicks: Annotated[Clicks, Body()]) -> dict[str, Any]:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
-        structure = _check_clicks(server, workspace, clicks)
+        prompt = _checked(server, workspace, clicks)
 
         def segment() -> None:
-            mask = workspace.clicks.segment(
-                clicks.frame, clicks.structure, clicks.points, clicks.labels, clicks.box
-            )
-            workspace.masks.click(clicks.frame, structure, mask)
+            there = workspace.prompts.get(clicks.frame, {})
+            workspace.click(clicks.frame, there | {clicks.structure: prompt})
 
         await server.on_model(segment)
         return {"frame": clicks.frame, "masks": shown(workspace, clicks.frame)}
@@ -143,7 +143,17 @@ def add_masks(app: FastAPI, server: Server) -> None:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
         check_frame(workspace.film, frame)
-        workspace.masks.unclick(frame, server.structure(structure))
+        if structure not in server.loaded.structures:
+            known = ", ".join(server.loaded.structures)
+            raise Refusal(422, f"structure {structure!r}: this model has {known}")
+
+        def segment() -> None:
+            there = workspace.prompts.get(frame, {})
+            rest = {name: prompt for name, prompt in there.items() if name != structure}
+            if rest != there:
+                workspace.click(frame, rest)
+
+        await server.on_model(segment)
         return {"frame": frame, "masks": shown(workspace, frame)}
 
     @app.get("/api/open/{key}/masks")
@@ -160,18 +170,18 @@ def add_masks(app: FastAPI, server: Server) -> None:
     async def clear(key: Key) -> None:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
-        workspace.masks.clear()
+        workspace.clear()
 
 
-def _check_clicks(server: Server, workspace: Workspace, clicks: Clicks) -> int:
-    """Return the structure's index, or refuse what cannot be segmented."""
+def _checked(server: Server, workspace: Workspace, clicks: Clicks) -> StructurePrompt:
+    """Return what was clicked as a prompt, or refuse what cannot be segmented."""
     if not server.loaded.promptable:
         raise Refusal(422, "this model takes no clicks; let it segment the film")
     prompt = make_prompt(clicks.points, clicks.labels, clicks.box)
     check_prompt(server.loaded, workspace.film, clicks.frame, clicks.structure, prompt)
     if clicks.box is None and 1 not in clicks.labels:
         raise Refusal(422, "click on the structure first; background alone says nothing")
-    return server.structure(clicks.structure)
+    return prompt
 
 
 def add_jobs(app: FastAPI, server: Server) -> None:
@@ -182,11 +192,13 @@ def add_jobs(app: FastAPI, server: Server) -> None:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
         check_frame(workspace.film, frame)
-        found = workspace.masks.frame(frame)
-        masks = {server.structures[k].short: mask for k, mask in found.items() if mask.any()}
+        masks, prompts = workspace.masks.frame(frame), workspace.prompts.get(frame)
         if not masks:
-            raise Refusal(422, f"frame {frame} has no mask to carry; click on a structure first")
-        return _start(workspace, lambda: workspace.clicks.carry(frame, masks))
+            raise Refusal(
+                422, f"frame {frame + 1} has no mask to carry; click on a structure first"
+            )
+        sought = workspace.masks.sought(frame)
+        return _start(workspace, lambda: workspace.clicks.carry(frame, masks, prompts), sought)
 
     @app.post("/api/open/{key}/film", status_code=202)
     async def film(key: Key) -> dict[str, Any]:
@@ -194,10 +206,14 @@ def add_jobs(app: FastAPI, server: Server) -> None:
         _check_idle(workspace)
         if server.loaded.promptable:
             raise Refusal(422, "this model needs a click; carry its mask through the film")
-        return _start(workspace, lambda: segment_film(server.loaded, workspace.film))
+        loaded = server.loaded
+        return _start(workspace, lambda: label_film(loaded, workspace.film), loaded.structures)
 
-    def _start(workspace: Workspace, frames: Callable) -> dict[str, Any]:
-        workspace.job = Job(workspace.film.num_frames, workspace.masks.carry)
+    def _start(
+        workspace: Workspace, frames: Callable, structures: Collection[str]
+    ) -> dict[str, Any]:
+        keep = partial(workspace.masks.carry, structures=structures)
+        workspace.job = Job(workspace.film.num_frames, keep)
         workspace.job.start(frames, server.on_model)
         return workspace.job.report()
 
@@ -221,7 +237,8 @@ def add_results(app: FastAPI, server: Server) -> None:
     @app.get("/api/open/{key}/measures")
     async def measured(key: Key) -> dict[str, Any]:
         workspace = server.workspaces.get(key)
-        return await run_in_threadpool(measures.measure, workspace)
+        measures = await run_in_threadpool(workspace.measures)
+        return numbers.shown(measures, unfinished=workspace.busy)
 
     @app.get("/api/open/{key}/masks.nii.gz")
     async def volume(key: Key) -> Response:
@@ -233,5 +250,5 @@ def add_results(app: FastAPI, server: Server) -> None:
     @app.get("/api/open/{key}/measures.csv")
     async def table(key: Key) -> Response:
         workspace = server.workspaces.get(key)
-        text = await run_in_threadpool(measures.table, workspace)
-        return Response(text, media_type="text/csv; charset=utf-8")
+        measures = await run_in_threadpool(workspace.measures)
+        return Response(measures.table(), media_type="text/csv; charset=utf-8")

@@ -12,7 +12,6 @@ from typing import Any
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.serve.films import FilmList
 from echozoo.serve.options import ServeOptions
-from echozoo.serve.uploads import Refusal
 from echozoo.serve.workspace import Workspace, Workspaces
 
 
@@ -36,7 +35,7 @@ class Server:
         self.loaded, self.options = loaded, options
         self.structures = choose_structures(loaded.structures)
         self.films = FilmList(options.films)
-        self.workspaces = Workspaces(options, open_film, self._start_clicks, self.structures)
+        self.workspaces = Workspaces(options, open_film, self._start_clicks, loaded.structures)
         self._clicks_of = start_clicks
         # One thread: the model is used by one film at a time, and the page stays responsive.
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -63,17 +62,6 @@ class Server:
         while True:
             await asyncio.sleep(min(30.0, self.options.idle_seconds))
             self.workspaces.sweep()
-
-    def structure(self, short: str) -> int:
-        """Index of a structure of the model.
-
-        Raises:
-            Refusal: The model has none of this name (422).
-        """
-        names = [structure.short for structure in self.structures]
-        if short not in names:
-            raise Refusal(422, f"structure {short!r}: this model has {', '.join(names)}")
-        return names.index(short)
 
     def describe(self, workspace: Workspace) -> dict[str, Any]:
         """What the page has to know about a film."""

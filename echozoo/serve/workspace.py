@@ -14,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from echozoo.datasets.anatomy import Structure
+from echozoo.apis.measuring import FrameMeasures, Measures, measure_film, measure_frame
+from echozoo.apis.prompts import StructurePrompt
 from echozoo.errors import EchoZooError
 from echozoo.serve.jobs import Job
 from echozoo.serve.masks import MaskStore
@@ -44,7 +45,7 @@ class SharedFilm:
 
 
 class Workspace:
-    """One open film: its clicks, its masks, its job.
+    """One open film: its clicks, its masks, what they measure, its job.
 
     Attributes:
         key: What the page knows it by; it cannot be guessed.
@@ -52,17 +53,18 @@ class Workspace:
         folder: Its private folder, removed with it.
         clicks: The model's side of it, used on the model's thread alone; None where it takes no
             clicks.
+        prompts: What was clicked, by frame and structure.
         masks: Its masks.
         job: The last job, running or not.
         last_used: When a page last asked for it, by `time.monotonic`.
     """
 
-    def __init__(
-        self, film: Any, folder: Path, clicks: Any, structures: Sequence[Structure]
-    ) -> None:
+    def __init__(self, film: Any, folder: Path, clicks: Any, structures: Sequence[str]) -> None:
         self.key = secrets.token_urlsafe(18)
         self.film, self.folder, self.clicks = film, folder, clicks
-        self.masks = MaskStore(film.num_frames, structures, film.size)
+        self.prompts: dict[int, dict[str, StructurePrompt]] = {}
+        self.masks = MaskStore(structures, film.size)
+        self._measured: dict[tuple, FrameMeasures] = {}
         self.job: Job | None = None
         self.last_used = time.monotonic()
 
@@ -71,6 +73,39 @@ class Workspace:
         image = self.film.frames(frame, frame + 1)[0]  # (H, W)
         _, png = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
         return png.tobytes()
+
+    def click(self, frame: int, prompts: dict[str, StructurePrompt]) -> None:
+        """Segment a frame from all that was clicked in it; on the model's thread."""
+        if prompts:
+            labels = self.clicks.segment_all(frame, prompts)
+            self.masks.click(frame, labels, prompts)
+        else:
+            self.masks.unclick(frame)
+        self.prompts[frame] = prompts
+
+    def clear(self) -> None:
+        """Drop all clicks and masks."""
+        self.prompts.clear()
+        self.masks.clear()
+
+    def measures(self) -> Measures:
+        """Measure what is segmented so far; frames that have not changed are not looked at."""
+        sought = {frame: self.masks.sought(frame) for frame in sorted(self.masks.changes)}
+        there = {name for names in sought.values() for name in names}
+        structures = tuple(name for name in self.masks.structures if name in there)
+        known: dict[int, tuple] = {
+            frame: (frame, self.masks.changes[frame], structures)
+            for frame, names in sought.items()
+            if names
+        }
+        measured = {}
+        for frame, key in known.items():
+            measured[key] = self._measured.get(key) or measure_frame(
+                self.masks.label_map(frame), structures, self.film.spacing, sought[frame]
+            )
+        self._measured = measured
+        frames = [measured.get(known.get(frame)) for frame in range(self.film.num_frames)]
+        return measure_film(self.film, structures, frames)
 
     @property
     def busy(self) -> bool:
@@ -91,7 +126,7 @@ class Workspaces:
         options: Limits.
         open_film: `echozoo.films.film.open_film`.
         start_clicks: Makes the model's side of a film.
-        structures: Those of the model.
+        structures: Short names of the model's.
     """
 
     def __init__(
@@ -99,7 +134,7 @@ class Workspaces:
         options: ServeOptions,
         open_film: Callable[[Path], Any],
         start_clicks: Callable[[Any], Any],
-        structures: Sequence[Structure],
+        structures: Sequence[str],
     ) -> None:
         self.options, self._open_film, self._start_clicks = options, open_film, start_clicks
         self._structures = structures

@@ -15,7 +15,7 @@ import pytest
         ("from echozoo.apis import open_film", "torch mmcv mmseg scipy matplotlib"),
         (
             "from echozoo.apis import EchoInferencer",
-            "mmseg.models torchvision scipy.stats matplotlib mmengine.runner torch.distributed.fsdp",
+            "mmseg.models torchvision scipy.stats matplotlib mmengine.runner torch._dynamo",
         ),
         ("import echozoo.registry", "torch mmcv cv2"),
         ("import echozoo.models", "torch mmcv mmseg"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.loading import load_model
-from echozoo.apis.predicting import label_without_prompts
+from echozoo.apis.predicting import label_film
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.ejection_fraction import find_ed_es
 from echozoo.films.film import open_film
@@ -173,8 +173,8 @@ def test_nothing_to_do(unet: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("length", "batch"), [(1, 3), (3, 3), (4, 2), (9, 4), (10, 3)])
-def test_temporal_models_get_whole_clips(boxed: Path, length: int, batch: int) -> None:
-    loaded = load_model(boxed, device="cpu")
+def test_temporal_models_get_whole_clips(automatic: Path, length: int, batch: int) -> None:
+    loaded = load_model(automatic, device="cpu")
     film, seen = open_film(moving_disc(length, (40, 48))), []
 
     class Sample:
@@ -184,7 +184,7 @@ def test_temporal_models_get_whole_clips(boxed: Path, length: int, batch: int) -
             self.pred_labels = torch.as_tensor((frames > 120).astype(np.uint8))
 
     loaded.predict = lambda frames, spacing, places: seen.append(places) or Sample(frames)
-    labels = dict(label_without_prompts(loaded, film, batch))
+    labels = dict(label_film(loaded, film, batch_size=batch))
     assert list(labels) == list(range(length))
     assert all(len(places) == 4 for places in seen)
     np.testing.assert_array_equal(np.stack(list(labels.values())), film.frames() > 120)

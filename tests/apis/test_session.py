@@ -7,9 +7,10 @@ import pytest
 import torch
 from film_files import moving_disc
 
+from echozoo.apis.carrying import prompted_piece, same_structure
 from echozoo.apis.loading import load_model
 from echozoo.apis.model import Embedding, LoadedModel
-from echozoo.apis.prompts import prompted_piece, prompts_from_masks, same_structure
+from echozoo.apis.prompts import make_prompt, prompts_from_masks
 from echozoo.apis.session import ClickSession
 from echozoo.errors import ConfigError
 from echozoo.films.film import open_film
@@ -162,6 +163,19 @@ def test_carry_holds_on_to_what_is_lost(loaded: LoadedModel) -> None:
     np.testing.assert_array_equal(labels[6], DISC[6])
     # Frames 4 to 10 are prompted in turn; 6 is prompted by the mask of 4 again.
     np.testing.assert_array_equal(network.prompts[2][0], network.prompts[1][0])
+
+
+def test_carry_takes_the_piece_that_was_clicked(loaded: LoadedModel) -> None:
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    mask = DISC[3].copy()
+    mask[:4, :4] = True  # a smaller piece, which is the one that was clicked
+    for prompts, clicked in (({"lv": make_prompt([(1, 1)])}, True), (None, False)):
+        network.prompts.clear()
+        labels = dict(session.carry(3, {"lv": mask}, prompts))
+        np.testing.assert_array_equal(labels[3], mask)  # the frame itself stays as it was
+        x, y = network.prompts[0][0][0, 0, 0]
+        assert (x < 4 and y < 4) == clicked
 
 
 def test_carry_of_nothing(loaded: LoadedModel) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from echozoo.datasets.anatomy import join_masks
 from echozoo.films.io import write_volume
+from echozoo.postprocessing import Postprocessing
 
 FRAMES, HEIGHT, WIDTH = 5, 40, 60
 SPACING = (2.0, 1.0)
@@ -28,12 +30,15 @@ class DiscSession:
         self.go_on.set()
         self.breaks = False
 
-    def segment(self, frame, structure, points=(), labels=None, box=None) -> np.ndarray:
-        x, y = points[0] if len(points) else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        return self.disc(x, y, RADIUS - frame)
+    def segment_all(self, frame: int, prompts: Mapping[str, Any]) -> np.ndarray:
+        masks = {}
+        for name, prompt in prompts.items():
+            x, y = prompt.points[0] if len(prompt.points) else prompt.box.reshape(2, 2).mean(axis=0)
+            masks[name] = self.disc(x, y, RADIUS - frame)
+        return join_masks(masks)
 
     def carry(
-        self, frame: int, masks: Mapping[str, np.ndarray]
+        self, frame: int, masks: Mapping[str, np.ndarray], prompts: Mapping[str, Any]
     ) -> Iterator[tuple[int, np.ndarray]]:
         order = [*range(frame, FRAMES), *range(frame - 1, -1, -1)]
         for index in order:
@@ -54,7 +59,7 @@ class DiscSession:
 def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
     """Stands for a LoadedModel of lv and la."""
 
-    def predict(clip: np.ndarray, spacing: Any) -> SimpleNamespace:
+    def predict(clip: np.ndarray, spacing: Any, places: Any) -> SimpleNamespace:
         labels = torch.zeros(clip.shape, dtype=torch.uint8)
         labels[:, 10:20, 10:20] = 1
         labels[:, 20:30, 10:20] = 2
@@ -64,7 +69,8 @@ def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
     known = dict(
         promptable=promptable,
         prompts=prompts,
-        accepts=prompts,
+        understands=prompts,
+        model=SimpleNamespace(postprocessing=Postprocessing([])),
         structures=("lv", "la"),
         clip_length=2,
         predict=predict,

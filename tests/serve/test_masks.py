@@ -29,41 +29,37 @@ def test_run_lengths(mask, runs) -> None:
 
 
 def test_clicked_lies_over_carried() -> None:
-    store = MaskStore(3, (Structure.LV, Structure.LA), SIZE)
+    store = MaskStore(("lv", "la"), SIZE)
     labels = np.zeros(SIZE, np.uint8)
     labels[:2], labels[4:] = Structure.LV, Structure.LA
-    store.carry(1, labels)
-    assert np.array_equal(store.frame(1)[0], labels == 1)
+    store.carry(1, labels, ("lv", "la"))
+    assert np.array_equal(store.frame(1)["lv"], labels == Structure.LV)
     mask = random_mask(0)
-    store.click(1, 0, mask)
-    assert np.array_equal(store.frame(1)[0], mask)
-    atrium = (labels == Structure.LA) & ~mask
-    assert np.array_equal(store.frame(1)[1], atrium)
-    assert store.pixels[1].tolist() == [mask.sum(), atrium.sum()]
-    assert (store.pixels[[0, 2]] == -1).all()
-    store.unclick(1, 0)
+    store.click(1, mask * np.uint8(Structure.LV), ("lv",))
+    assert np.array_equal(store.frame(1)["lv"], mask)
+    assert np.array_equal(store.frame(1)["la"], (labels == Structure.LA) & ~mask)
+    store.unclick(1)
     assert np.array_equal(store.label_map(1), labels)
+    assert store.changes == {1: 3}
     store.clear()
     assert store.frame(1) == {}
-    assert (store.pixels == -1).all()
+    assert store.sought(1) == ()
 
 
-def test_the_first_structure_stays_where_masks_overlap() -> None:
-    store = MaskStore(1, (Structure.LV, Structure.MYO, Structure.LA), SIZE)
-    masks = [random_mask(seed) for seed in (1, 2, 3)]
-    for k, mask in enumerate(masks):
-        store.click(0, k, mask)
-    labels = store.label_map(0)
-    assert np.array_equal(labels == 1, masks[0])
-    assert np.array_equal(labels == 2, masks[1] & ~masks[0])
-    assert np.array_equal(labels == 3, masks[2] & ~masks[1] & ~masks[0])
-    for k, mask in store.frame(0).items():  # what is shown is what is written
-        assert np.array_equal(mask, labels == k + 1)
-        assert store.pixels[0, k] == mask.sum()
+def test_a_click_that_found_nothing_hides_what_was_carried() -> None:
+    store = MaskStore(("lv", "myo", "la"), SIZE)
+    carried = np.full(SIZE, Structure.LA, np.uint8)
+    carried[0] = Structure.LV
+    store.carry(0, carried, ("lv", "la"))
+    store.click(0, np.zeros(SIZE, np.uint8), ("lv",))
+    assert list(store.frame(0)) == ["la"]
+    assert store.sought(0) == ("lv", "la")
+    assert np.array_equal(store.label_map(0), np.where(carried == Structure.LA, 3, 0))
 
 
-def test_a_structure_that_was_lost_has_no_mask() -> None:
-    store = MaskStore(1, (Structure.LV,), SIZE)
-    store.carry(0, np.zeros(SIZE, np.uint8))
+def test_a_structure_that_was_lost_was_looked_for_and_has_no_mask() -> None:
+    store = MaskStore(("lv",), SIZE)
+    store.carry(0, np.zeros(SIZE, np.uint8), ("lv",))
     assert store.frame(0) == {}
-    assert store.pixels.tolist() == [[-1]]
+    assert store.sought(0) == ("lv",)
+    assert store.sought(1) == ()

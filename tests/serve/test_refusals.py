@@ -227,7 +227,7 @@ def test_a_request_that_is_too_long(client, key) -> None:
 
 
 def test_a_prompt_the_model_was_not_trained_with(start, film_file, disc_model) -> None:
-    client = start(disc_model(prompts=("points",), accepts=("points",)), films=film_file.parent)
+    client = start(disc_model(prompts=("points",), understands=("points",)), films=film_file.parent)
     key = client.post("/api/films/0").json()["key"]
     answer = post_click(client, key, points=[], labels=[], box=[1, 1, 9, 9])
     refused(answer, 422, "boxes", "points")
@@ -301,7 +301,7 @@ class TestJobs:
 def test_a_failure_of_our_own_is_500_without_a_traceback(start, film_file, sessions) -> None:
     client = start(films=film_file.parent, session=sessions)
     key = client.post("/api/films/0").json()["key"]
-    sessions.made[-1].segment = None
+    sessions.made[-1].segment_all = None
     answer = post_click(client, key)
     refused(answer, 500)
     assert "NoneType" not in answer.text

@@ -138,7 +138,7 @@ class TestMeasures:
         found = client.get(f"/api/open/{key}/measures").json()
         assert found["unit"] == "cm²"
         assert found["areas"]["lv"][0] == pytest.approx(DISC * 2 / 100)
-        assert found["areas"]["la"] == [None] * 5
+        assert list(found["areas"]) == ["lv"]  # nobody looked for the atrium
         assert found["marks"] == [{"frame": 0, "text": "ED"}, {"frame": 4, "text": "ES"}]
         numbers = {entry["name"]: entry["value"] for entry in found["numbers"]}
         # A disc of radius 14 pixels, 2 x 1 mm each, is an ellipse of 28 x 14 mm.
@@ -168,10 +168,24 @@ class TestMeasures:
         answer = client.get(f"/api/open/{key}/measures.csv")
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         rows = list(csv.DictReader(io.StringIO(answer.text)))
-        assert [row["frame"] for row in rows] == ["1", "2", "3", "4", "5"]
+        assert [row["frame"] for row in rows] == ["0", "1", "2", "3", "4"]
         assert [row["instant"] for row in rows] == ["ED", "", "", "", "ES"]
         assert float(rows[0]["lv_area_cm2"]) == pytest.approx(DISC * 2 / 100)
-        assert rows[0]["la_area_cm2"] == ""
+        assert "la_area_cm2" not in rows[0]
+        assert float(rows[0]["lv_volume_ml"]) == pytest.approx(
+            4 / 3 * np.pi * 28 * 14 * 14 / 1000, rel=0.05
+        )
+
+    def test_frames_that_nobody_segmented_have_no_numbers(self, client, key) -> None:
+        for frame in (0, 3):
+            click(client, key, frame=frame)
+        click(client, key, frame=3, structure="la", points=[[10, 10]])
+        found = client.get(f"/api/open/{key}/measures").json()
+        assert [value is None for value in found["areas"]["lv"]] == [False, True, True, False, True]
+        assert [value is None for value in found["areas"]["la"]] == [True, True, True, False, True]
+        assert found["marks"] == [{"frame": 0, "text": "ED"}, {"frame": 3, "text": "ES"}]
+        client.delete(f"/api/open/{key}/clicks/3/la")
+        assert list(client.get(f"/api/open/{key}/measures").json()["areas"]) == ["lv"]
 
 
 def test_masks_have_the_geometry_of_the_film(start, tmp_path) -> None:

@@ -138,7 +138,7 @@ async function show(next) {
 function showControls() {
   const open = Boolean(film);
   const any = open && measured !== null && measured.lines.length > 0;
-  const here = any && measured.lines.some(({ values }) => values[frame] !== null);
+  const here = any && measured.lines.some(({ values }) => values[frame] > 0);
   view.locked = busy || !model?.promptable;
   view.colour = model?.structures.find(({ name }) => name === structure)?.colour;
   $("canvas").classList.toggle("locked", view.locked);
@@ -149,7 +149,7 @@ function showControls() {
   $("reset").hidden = busy;
   for (const id of ["get-masks", "get-table", "reset"]) $(id).disabled = !any || busy;
   for (const { name } of model?.structures ?? []) {
-    const value = any ? measured.areas[name][frame] : null;
+    const value = (any && measured.areas[name]?.[frame]) ?? null;
     $(`area-${name}`).textContent = value === null ? "" : `${area(value)} ${measured.unit}`;
   }
 }
@@ -283,7 +283,7 @@ async function measure() {
   const got = await film.measures();
   if (its !== film) return;
   const lines = model.structures
-    .map(({ name, title, colour }) => ({ name, title, colour, values: got.areas[name] }))
+    .map(({ name, title, colour }) => ({ name, title, colour, values: got.areas[name] ?? [] }))
     .filter(({ values }) => values.some((value) => value !== null));
   measured = { ...got, lines };
   showMeasures();

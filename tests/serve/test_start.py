@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from echozoo.errors import ConfigError, DataError
-from echozoo.serve import launch
+from echozoo.serve import start
 from echozoo.serve.films import FilmList
 from echozoo.serve.options import LOOPBACK_NAMES, ServeOptions, allowed_hosts
 
@@ -40,15 +40,15 @@ def test_a_port_that_is_taken(monkeypatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot listen"):
-            launch._listen("127.0.0.1", port)
+            start._listen("127.0.0.1", port)
     with pytest.raises(ConfigError, match="no.such.host.invalid:80: cannot listen"):
-        launch._listen("no.such.host.invalid", 80)
+        start._listen("no.such.host.invalid", 80)
 
 
 def test_names_the_extra_that_is_missing(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"fastapi and uvicorn not installed.*\.\[serve\]"):
-        launch.check_installed()
+        start.check_installed()
 
 
 def test_lists_films_but_no_reference_masks(tmp_path: Path) -> None:
