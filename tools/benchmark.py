@@ -111,7 +111,8 @@ def measure_networks(part: str, args: argparse.Namespace, cfg: Config) -> Rows:
             if own_parts[side]:
                 row["difference"] = f"has {', '.join(own_parts[side])} besides"
             elif side != first:
-                row |= differences(outputs[side], outputs[first])
+                logits = part == "forward" and not (published and published.parts)
+                row |= differences(outputs[side], outputs[first], logits)
             if not args.no_memory:
                 row["peak_mb"] = memory_of(part, side, shape)
                 row["memory_ratio"] = row["peak_mb"] / measured[0]["peak_mb"]
@@ -119,10 +120,10 @@ def measure_networks(part: str, args: argparse.Namespace, cfg: Config) -> Rows:
     return rows
 
 
-def differences(found: Tensor, wanted: Tensor) -> dict[str, float]:
+def differences(found: Tensor, wanted: Tensor, logits: bool) -> dict[str, float]:
     """Compare outputs: largest difference over largest value; of logits, pixels of equal sign."""
     row = {"difference": ((found - wanted).abs().max() / wanted.abs().max()).item()}
-    if found.dim() and found.shape[-1] > 1:
+    if logits:
         row["pixels_agree"] = ((found > 0) == (wanted > 0)).float().mean().item()
     return row
 

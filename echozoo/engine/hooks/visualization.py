@@ -23,7 +23,7 @@ from echozoo.visualization.film import comparison, display_size, write_gif
 
 
 @dataclass
-class _Film:
+class _SeenFilm:
     """What has been seen of one sequence: frame index -> image, reference, prediction, instant."""
 
     sample: EchoDataSample
@@ -80,7 +80,7 @@ class OverlayHook(Hook):
         self._forget()
 
     def _forget(self) -> None:
-        self._films: dict[str, _Film] = {}
+        self._films: dict[str, _SeenFilm] = {}
         self._cases = ExtremeCases(self.num_cases)
 
     def before_test(self, runner: Runner) -> None:
@@ -98,7 +98,7 @@ class OverlayHook(Hook):
         for inputs, sample in zip(data_batch["inputs"], outputs, strict=True):
             name, meta = sample.sequence, EchoDataSample(metainfo=sample.metainfo)
             if name not in self._films and len(self._films) < self.num_films:
-                self._films[name] = _Film(meta)
+                self._films[name] = _SeenFilm(meta)
             for frame, instant, image, reference, prediction in _frames_of(inputs, sample):
                 if name in self._films:  # a frame that another clip has brought already is left
                     seen = image, reference, prediction, instant
@@ -119,8 +119,8 @@ class OverlayHook(Hook):
             cases.write(folder, self.height)
             runner.logger.info(f"Best and worst images: {folder}")
 
-    def _write_films(self, runner: Runner, shares: Sequence[dict[str, _Film]]) -> None:
-        films: dict[str, _Film] = {}
+    def _write_films(self, runner: Runner, shares: Sequence[dict[str, _SeenFilm]]) -> None:
+        films: dict[str, _SeenFilm] = {}
         for share in shares:
             for name, film in share.items():
                 films.setdefault(name, film).frames.update(film.frames)
