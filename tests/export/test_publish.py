@@ -11,9 +11,9 @@ from echozoo.errors import CheckpointError, ConfigError, DataError
 from echozoo.export.publish import publish
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models import load_published
+from echozoo.models.passes.fast_cpu import make_fast
 from echozoo.models.weight_files import read_weights
 from echozoo.phantom.writing import MANIFEST
-from echozoo.models.passes.fast_cpu import make_fast
 from echozoo.registry import MODELS
 
 ESTIMATE = {"mean": 0.9, "low": 0.85, "high": None, "num_cases": 4}

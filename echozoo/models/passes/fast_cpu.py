@@ -78,7 +78,8 @@ class FastConv2d(nn.Conv2d):
     def by_onednn(self, x: Tensor) -> bool:
         """Whether oneDNN is asked for (N, C, H, W) without torch's choice between ways."""
         padded = self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        return onednn.takes(x) and padded and x.dim() == 4 and not torch.is_grad_enabled()
+        gradient = onednn.wants_gradient(x, *self.parameters())
+        return onednn.takes(x) and padded and x.dim() == 4 and not gradient
 
 
 class FastSequential(nn.Sequential):
@@ -92,7 +93,7 @@ class FastSequential(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply one layer after the other."""
-        if torch.is_grad_enabled() or not onednn.takes(x):
+        if not onednn.takes(x) or onednn.wants_gradient(x, *self.parameters()):
             return super().forward(x)
         layers = list(self)
         while layers:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 
 class _Linear(torch.autograd.Function):
-    """Called with the input (..., in), the weight (out, in) and the bias (out) or None."""
+    """Called with the input (N, in), the weight (out, in) and the bias (out) or None."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -27,13 +27,17 @@ class _Linear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grads[0] = linear_without_gradient(grad, weight.T, None)
         if ctx.needs_input_grad[1]:
-            grads[1] = grad.reshape(-1, len(weight)).T @ x.reshape(-1, x.shape[-1])
+            grads[1] = grad.T @ x
         if ctx.needs_input_grad[2]:
-            grads[2] = grad.reshape(-1, len(weight)).sum(0)
+            grads[2] = grad.sum(0)
         return tuple(grads)
 
 
-linear = _Linear.apply
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map (..., in) to (..., out), with gradients."""
+    # Of a view that the function itself made, nothing that follows could work in place.
+    out = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    return out.view(*x.shape[:-1], len(weight))
 
 
 def linear_without_gradient(
@@ -71,6 +75,11 @@ def takes(x: Tensor) -> bool:
         and not torch.jit.is_tracing()
         and torch.backends.mkldnn.is_available()
     )
+
+
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether what is computed of tensors has a gradient."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 @functools.cache

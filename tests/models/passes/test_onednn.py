@@ -41,6 +41,14 @@ def test_a_transposed_gradient():
     )
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5)])
+def test_what_follows_may_work_in_place(shape):
+    layer, x = FastLinear(5, 7), torch.randn(shape, requires_grad=True)
+    found = torch.autograd.grad(layer(x).relu_().sum(), (x, layer.weight))
+    wanted = F.linear(x, layer.weight, layer.bias).relu().sum()
+    torch.testing.assert_close(found, torch.autograd.grad(wanted, (x, layer.weight)))
+
+
 def test_a_frozen_layer_keeps_no_input():
     layer = FastLinear(5, 7).requires_grad_(False)
     kept = []
