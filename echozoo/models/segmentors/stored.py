@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ class StoredMasks(BaseModel):
 
     - ``patient0001_4CH_ED_gt.nii.gz`` (or ``.nii``, ``.mhd``): as CAMUS names masks,
     - ``patient0001_4CH_ED/labels.nii.gz``: as ``tools/infer.py`` writes them,
-    - ``patient0001_4CH_ED.nii.gz``: the same name,
+    - ``patient0001_4CH_ED.nii.gz``: the same name; of a CAMUS film also ``patient0001_4CH.nii.gz``,
 
     with the image's size and its frames in the image file's order. ``tools/export_nnunet.py``
     makes such a folder of nnU-Net's predictions.
@@ -101,7 +102,7 @@ class StoredMasks(BaseModel):
     def _frame(self, sample: EchoDataSample, image: str, index: int) -> np.ndarray:
         """The stored label map (H0, W0) of frame ``index`` of an image file."""
         name = _key(Path(image))
-        path = self._files.get(name)
+        path = self._files.get(name) or self._files.get(re.sub(r"(_half)?_sequence$", "", name))
         if path is None:
             raise DataError(
                 f"{self.folder}: no label map {name}.nii.gz, {name}_gt.nii.gz or "

@@ -50,6 +50,16 @@ def test_predictions_are_the_frames_of_the_files(make_camus, tmp_path, name, fra
         assert torch.equal(sample.pred_masks, wanted)
 
 
+def test_a_film_may_have_the_name_of_its_sequence(make_camus, tmp_path):
+    root = make_camus(frames=3)
+    for path in root.rglob("*_half_sequence_gt.nii.gz"):
+        array, spacing = read_volume(path, label=True)
+        name = path.name.replace("_half_sequence_gt", "")
+        write_volume(tmp_path / "masks" / name, array, spacing)
+    for sample in predict(StoredMasks(str(tmp_path / "masks")), samples_of(root)):
+        assert torch.equal(sample.pred_labels, sample.native_labels)
+
+
 def test_a_data_set_predicts_itself_by_its_masks(make_camus):
     root = make_camus()
     for sample in predict(StoredMasks(str(root)), samples_of(root)):
