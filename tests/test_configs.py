@@ -170,7 +170,7 @@ def test_samus_tra_takes_a_step_at_its_real_size():
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
     images = torch.rand(2, 1, 256, 256)
     points, labels = torch.rand(2, 3, 1, 2) * 256, torch.ones(2, 3, 1, dtype=torch.int64)
-    logits = model.decode(model.encode(images, num_frames=2), points, labels)
+    logits = model.decode(model.encode(images, num_frames=2).embedding, points, labels)
     assert logits.shape == (2, 3, 128, 128)
     before = model.backbone.temporal["2"].expand.weight.clone()
     sum(model.loss_function(logits, (torch.rand_like(logits) > 0.5).float()).values()).backward()

@@ -122,7 +122,7 @@ def _describe(
     named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
     temporal = (cfg.model.get("backbone") or {}).get("temporal")
     head = getattr(model, "prompt_head", None)
-    prompts = tuple(getattr(head, "prompts", ()))
+    prompts = tuple(getattr(head, "kinds", ()))
     return LoadedModel(
         cfg=cfg,
         model=model,

@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.predictions import to_native
 from echozoo.structures import EchoDataSample
 
@@ -23,11 +24,11 @@ class Embedding:
     """What the image encoder made of n frames, and how they became its input.
 
     Attributes:
-        features: (n, E, h, w).
+        features: Of the n frames.
         meta: Carries ``input_size``, ``valid_size`` and ``native_size``.
     """
 
-    features: Tensor
+    features: Features
     meta: EchoDataSample
 
     def __getitem__(self, frames: slice) -> Embedding:
@@ -146,24 +147,18 @@ class LoadedModel:
             Low-resolution logits (n, K, 4h, 4w).
         """
         features, meta = embedding.features, embedding.meta
-        device = features.device
-        prompts = {
-            "points": None if points is None else self._to_input(points, meta).to(device),
-            "labels": None if labels is None else torch.as_tensor(labels).to(device),
-            "boxes": None if boxes is None else self._box_to_input(boxes, meta).to(device),
-            "masks": None if masks is None else self._mask_to_input(masks, features, meta),
-        }
+        device, named = features.device, None
         if structures is not None:
-            prompts["structures"] = [self.structures.index(name) for name in structures]
-        if boxes is None and masks is None:  # a model of boxes has its own way with clicks
-            given = {key: value for key, value in prompts.items() if value is not None}
-            with self._autocast():
-                return self.model.decode(features, **given).float()
+            named = tuple(self.structures.index(name) for name in structures)
+        prompts = Prompts(
+            points=None if points is None else self._to_input(points, meta).to(device),
+            labels=None if labels is None else torch.as_tensor(labels).to(device),
+            boxes=None if boxes is None else self._box_to_input(boxes, meta).to(device),
+            masks=None if masks is None else self._mask_to_input(masks, features, meta),
+            structures=named,
+        )
         with self._autocast():
-            sparse, dense, features = self.model.prompt_head.embed(features, **prompts)
-            dense_pe = self.model.prompt_head.dense_pe(features.shape[-2:])
-            logits, _ = self.model.decoder(features, dense_pe, sparse, dense)
-        return logits[:, :, 0].float()  # (n, K, 1, 4h, 4w) -> (n, K, 4h, 4w)
+            return self.model.decode(features, prompts)[0].float()
 
     def to_native(self, logits: Tensor, meta: EchoDataSample) -> Tensor:
         """Bring logits (n, K, h, w) back to the grid of the film: (n, K, H0, W0) float32."""
@@ -214,10 +209,10 @@ class LoadedModel:
         return self._to_input(corners, meta).flatten(-2)  # (n, K, 2, 2) -> (n, K, 4)
 
     @staticmethod
-    def _mask_to_input(masks: np.ndarray, features: Tensor, meta: EchoDataSample) -> Tensor:
+    def _mask_to_input(masks: np.ndarray, features: Features, meta: EchoDataSample) -> Tensor:
         cover = torch.as_tensor(np.asarray(masks), dtype=torch.float32, device=features.device)
         cover = nn.functional.adaptive_avg_pool2d(cover, meta.valid_size)
         whole = cover.new_zeros(*cover.shape[:2], *meta.input_size)
         whole[..., : meta.valid_size[0], : meta.valid_size[1]] = cover
-        size = [4 * side for side in features.shape[-2:]]
+        size = [4 * side for side in features.size]
         return _MASK_LOGIT * (2 * nn.functional.adaptive_avg_pool2d(whole, size) - 1)

@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.notices import notice
 
 GIGABYTE = 2**30
+Maps = tuple[Tensor, ...]
 # Of the disk, what stays free for checkpoints.
 _LEFT_FREE = 2 * GIGABYTE
 
@@ -83,8 +84,8 @@ class FeatureCache:
         self._is_full = False
 
     def __call__(
-        self, encode: Callable[[Tensor, int], Tensor], images: Tensor, num_frames: int
-    ) -> Tensor:
+        self, encode: Callable[[Tensor, int], Maps], images: Tensor, num_frames: int
+    ) -> Maps:
         """Read the embeddings of images; compute those that are not there, all at once.
 
         Args:
@@ -93,7 +94,7 @@ class FeatureCache:
             num_frames: T, the frames of a clip in N.
 
         Returns:
-            (N, E, h, w) on the device of the images.
+            The encoder's maps, each (N, C, h, w), on the device of the images.
         """
         if torch.is_grad_enabled() and self._needs_gradients(images):
             return encode(images, num_frames)
@@ -107,10 +108,12 @@ class FeatureCache:
         if missing:
             with torch.no_grad():
                 computed = encode(torch.cat([clips[i] for i in missing]), length)
-            for i, clip in zip(missing, computed.split(length), strict=True):
-                self._write(files[i], clip)
-                features[i] = clip
-        return torch.cat([clip.to(images.device) for clip in features])
+            pieces = zip(*(one.split(length) for one in computed), strict=True)
+            for i, maps in zip(missing, pieces, strict=True):
+                self._write(files[i], maps)
+                features[i] = maps
+        joined = zip(*features, strict=True)  # by map, over the clips
+        return tuple(torch.cat([clip.to(images.device) for clip in clips]) for clips in joined)
 
     def _needs_gradients(self, images: Tensor) -> bool:
         return images.requires_grad or any(p.requires_grad for p in self._encoder.parameters())
@@ -140,34 +143,41 @@ class FeatureCache:
             self._versions = versions
         return self._fingerprint
 
-    def _read(self, file: Path) -> Tensor | None:
-        """The embedding of a clip, on the CPU; None where it is absent or damaged."""
+    def _read(self, file: Path) -> Maps | None:
+        """The maps of a clip, on the CPU; None where they are absent or damaged."""
         try:
             with safe_open(file, "pt") as entry:
-                features, about = entry.get_tensor("features"), entry.metadata()
-            checksum, order = about["crc32"], about["order"]
+                about = entry.metadata()
+                orders = about["orders"].split()
+                maps = [entry.get_tensor(f"map{i}") for i in range(len(orders))]
+            checksum = about["crc32"]
         except (OSError, SafetensorError, KeyError, TypeError):
             return None
         if file not in self._checked:
-            if _checksum(features) != checksum:
+            if _checksum(maps) != checksum:
                 return None
             self._checked.add(file)
-        return features.permute(0, 3, 1, 2) if order == "NHWC" else features
+        pairs = zip(maps, orders, strict=True)
+        return tuple(one.permute(0, 3, 1, 2) if order == "NHWC" else one for one, order in pairs)
 
-    def _write(self, file: Path, features: Tensor) -> None:
-        # In the order that it has in memory, which rounding in the layers that follow depends on.
-        order = "NCHW"
-        if features.is_contiguous(memory_format=torch.channels_last):
-            order, features = "NHWC", features.permute(0, 2, 3, 1)
-        features = features.cpu().clone(memory_format=torch.contiguous_format)
-        about = {"crc32": _checksum(features), "order": order}
+    def _write(self, file: Path, maps: Maps) -> None:
+        # In the order that each has in memory, which rounding in the layers that follow depends on.
+        last = [one.is_contiguous(memory_format=torch.channels_last) for one in maps]
+        maps = [
+            (one.permute(0, 2, 3, 1) if is_last else one)
+            .cpu()
+            .clone(memory_format=torch.contiguous_format)
+            for one, is_last in zip(maps, last, strict=True)
+        ]
+        orders = " ".join("NHWC" if is_last else "NCHW" for is_last in last)
+        about = {"crc32": _checksum(maps), "orders": orders}
         unfinished = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            if not self._has_room(features.nbytes):
+            if not self._has_room(sum(one.nbytes for one in maps)):
                 return
             try:
-                save_file({"features": features}, unfinished, about)
+                save_file({f"map{i}": one for i, one in enumerate(maps)}, unfinished, about)
                 unfinished.chmod(0o644)  # safetensors leaves it to its owner alone
                 os.replace(unfinished, file)
             finally:
@@ -245,5 +255,8 @@ def _changes_in_training(module: nn.Module) -> bool:
     return bool(chance)
 
 
-def _checksum(features: Tensor) -> str:
-    return str(zlib.crc32(features.view(torch.uint8).numpy()))
+def _checksum(maps: Sequence[Tensor]) -> str:
+    checksum = 0
+    for one in maps:
+        checksum = zlib.crc32(one.view(torch.uint8).numpy(), checksum)
+    return str(checksum)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from echozoo.errors import ConfigError
 from echozoo.models.data_preprocessor import EchoDataPreprocessor
 from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.prompts import Features
 from echozoo.models.segmentors.clip_encoder_decoder import ClipEncoderDecoder
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import TEMPORAL_MODULES
@@ -97,7 +98,8 @@ class Encoder(nn.Module):
             Embedding (N, E, h, w).
         """
         scaled = self.scaling(images, valid_size)
-        return self.neck(self.backbone(scaled, num_frames=images.shape[0]))
+        maps = Features.of(self.backbone(scaled, num_frames=images.shape[0]))
+        return self.neck(maps.embedding)
 
 
 class PointEmbedding(nn.Module):
@@ -193,7 +195,7 @@ class Decoder(nn.Module):
             names = self.names[structures][None, :, None]  # 1, K, 1, C
             sparse = torch.cat([sparse, names.expand(labels.shape[0], -1, -1, -1)], 2)
         dense = self.no_mask.expand(*labels.shape[:2], -1, *embedding.shape[-2:])
-        logits, _ = self.decoder(embedding, self.dense_pe, sparse, dense)
+        logits, _ = self.decoder(Features.of(embedding), self.dense_pe, sparse, dense)
         logits = logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
         return logits, enlarge(logits, self.input_size) > 0
 

@@ -141,16 +141,13 @@ def networks(loaded: LoadedModel) -> list[Network]:
 
 
 def _check_prompts(model: BaseModel, decoder: Decoder, inputs: Sequence[Tensor]) -> None:
-    head, (embedding, points, labels, *structures) = model.prompt_head, inputs
-    named = {"structures": structures[0].tolist()} if structures else {}
+    embedding, points, labels, *structures = inputs
     with torch.no_grad():
-        sparse, dense, embedding = head.embed(embedding, points, labels, **named)
-        dense_pe = head.dense_pe(embedding.shape[-2:])
-        expected = model.decoder(embedding, dense_pe, sparse, dense)[0][:, :, 0]
+        expected = model.decode(embedding, points, labels, *structures)
         found = decoder(*inputs)[0]
     if not (found - expected).abs().max() < MAX_ERROR * expected.abs().max():
         raise ConfigError(
-            f"{type(head).__name__}: does more with points than ManualPromptHead, "
+            f"{type(model.prompt_head).__name__}: does more with points than ManualPromptHead, "
             "which is all that the export to ONNX knows"
         )
 

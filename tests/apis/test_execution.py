@@ -53,7 +53,7 @@ def test_other_numbers(clicked: Path) -> None:
     )
     assert (half.precision, small.precision) == ("bf16", "int8")
     for other in (half, small):
-        features = other.encode(FILM).features.float()
+        features = other.encode(FILM).embedding.features.float()
         # 8 bits err by about 1 % a layer, and so does bf16 with its 8 bits.
         assert 0 < (features - exact).norm() / exact.norm() < 0.1
 

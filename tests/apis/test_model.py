@@ -92,10 +92,10 @@ def test_boxes_and_masks_reach_the_head(boxed: Path) -> None:
     embedding = loaded.encode(FILM)
     masks = FILM[:, None] > 100
     boxes = np.array([[[20, 10, 50, 40]]] * 4)
-    seen = {}
+    seen = []
     embed = loaded.model.prompt_head.embed
-    loaded.model.prompt_head.embed = lambda *args, **kwargs: (
-        seen.update(kwargs) or embed(*args, **kwargs)
+    loaded.model.prompt_head.embed = lambda features, prompts, tokens: (
+        seen.append(prompts) or embed(features, prompts, tokens)
     )
     assert loaded.decode(embedding, boxes=boxes, masks=masks, structures=["la"]).shape == (
         4,
@@ -105,9 +105,9 @@ def test_boxes_and_masks_reach_the_head(boxed: Path) -> None:
     )
     scale = torch.tensor([32 / 70, 32 / 50] * 2)
     torch.testing.assert_close(
-        seen["boxes"][0, 0], (torch.as_tensor(boxes[0, 0]) + 0.5) * scale - 0.5
+        seen[0].boxes[0, 0], (torch.as_tensor(boxes[0, 0]) + 0.5) * scale - 0.5
     )
     # 10 is all inside, -10 all outside; the mean says how much of the image is covered.
-    assert seen["masks"].shape == (4, 1, 16, 16)
-    assert seen["masks"].mean() == pytest.approx(20 * masks.mean() - 10, abs=0.3)
-    assert (seen["masks"][0, 0, 8, 8], seen["masks"][0, 0, 0, 0]) == (10, -10)
+    assert seen[0].masks.shape == (4, 1, 16, 16)
+    assert seen[0].masks.mean() == pytest.approx(20 * masks.mean() - 10, abs=0.3)
+    assert (seen[0].masks[0, 0, 8, 8], seen[0].masks[0, 0, 0, 0]) == (10, -10)

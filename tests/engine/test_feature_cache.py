@@ -35,9 +35,9 @@ def model() -> PromptableSegmentor:
 def test_reads_what_it_has_encoded(model, tmp_path):
     images, calls = torch.rand(3, 1, SIZE, SIZE), encoded(model)
     cache = attach(model, tmp_path / "features")
-    first = model.encode(images, num_frames=3)
+    first = model.encode(images, num_frames=3).embedding
     with torch.no_grad():
-        again = model.eval().encode(images, num_frames=3)
+        again = model.eval().encode(images, num_frames=3).embedding
     assert calls == [(3, 1)]
     assert first.shape == (3, CHANNELS, GRID, GRID)
     assert torch.equal(first, without_cache(model, images))
@@ -49,31 +49,32 @@ def test_reads_what_it_has_encoded(model, tmp_path):
 def test_another_run_reads_them_too(model, tmp_path):
     images = torch.rand(2, 1, SIZE, SIZE)
     attach(model, tmp_path)
-    wanted = model.encode(images)
+    wanted = model.encode(images).embedding
     other = build(VIT)
     attach(other, tmp_path)
     calls = encoded(other)
-    assert torch.equal(other.encode(images), wanted)
+    assert torch.equal(other.encode(images).embedding, wanted)
     assert calls == []
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_keeps_the_order_in_memory(model, tmp_path, order):
-    def encode(images: Tensor, num_frames: int) -> Tensor:
-        return model._encode(images, num_frames).contiguous(memory_format=order)
+    def encode(images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
+        (embedding,) = model._encode(images, num_frames)
+        return (embedding.contiguous(memory_format=order),)
 
     cache, images = attach(model, tmp_path), torch.rand(3, 1, SIZE, SIZE)
-    first, again = (cache(encode, images, 1) for _ in range(2))
+    (first,), (again,) = (cache(encode, images, 1) for _ in range(2))
     assert cache.num_read == 3
     assert torch.equal(first, again)
-    assert first.stride() == again.stride() == encode(images, 1).stride()
+    assert first.stride() == again.stride() == encode(images, 1)[0].stride()
 
 
 def test_encodes_what_is_missing_in_one_call(model, tmp_path):
     images, calls = torch.rand(5, 1, SIZE, SIZE), encoded(model)
     attach(model, tmp_path)
     model.encode(images[[1, 3]])
-    found = model.encode(images[[4, 3, 2, 1, 0]])
+    found = model.encode(images[[4, 3, 2, 1, 0]]).embedding
     assert [number for number, _ in calls] == [2, 3]
     torch.testing.assert_close(found, without_cache(model, images[[4, 3, 2, 1, 0]]))
 
@@ -84,19 +85,19 @@ def test_frames_that_see_each_other_are_kept_as_clips(tmp_path, temporal):
     model = build(dict(SAMUS, temporal=dict(type=temporal, **settings)))
     images, calls = torch.rand(6, 1, SIZE, SIZE), encoded(model)
     attach(model, tmp_path)
-    first = model.encode(images, num_frames=3)
-    assert torch.equal(model.encode(images, num_frames=3), first)
+    first = model.encode(images, num_frames=3).embedding
+    assert torch.equal(model.encode(images, num_frames=3).embedding, first)
     assert (calls, len(entries(tmp_path))) == ([(6, 3)], 2)
     # One clip of the two is another one, though two of its frames are the same.
     changed = torch.cat([images[:3], images[3:5], images[:1]])
     calls.clear()
-    found = model.encode(changed, num_frames=3)
+    found = model.encode(changed, num_frames=3).embedding
     assert calls == [(3, 3)]
     torch.testing.assert_close(found, without_cache(model, changed, 3))
     assert not torch.allclose(found[4], first[4])
     # The same frames one by one.
     calls.clear()
-    found = model.encode(images)
+    found = model.encode(images).embedding
     assert calls == [(6, 1)]
     torch.testing.assert_close(found, without_cache(model, images, 1))
 
@@ -122,7 +123,7 @@ def test_of_an_unknown_backbone_whole_clips_are_kept(tmp_path):
     images = torch.rand(3, 1, SIZE, SIZE)
     attach(model, tmp_path)
     for num_frames, chosen in ((3, [0, 1, 2]), (1, [0]), (3, [1, 0, 2])):
-        found = model.encode(images[chosen], num_frames)
+        found = model.encode(images[chosen], num_frames).embedding
         torch.testing.assert_close(found, without_cache(model, images[chosen], num_frames))
 
 
@@ -145,14 +146,14 @@ def test_changed_weights_never_hit(model, tmp_path, change):
     images, calls = torch.rand(2, 1, SIZE, SIZE), encoded(model)
     attach(model, tmp_path)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    old = model.encode(images)
+    old = model.encode(images).embedding
     change(model)
-    new = model.encode(images)
+    new = model.encode(images).embedding
     assert torch.equal(new, without_cache(model, images))
     assert not torch.allclose(new, old)
     calls.clear()
     model.load_state_dict(before)
-    assert torch.equal(model.encode(images), old)
+    assert torch.equal(model.encode(images).embedding, old)
     assert calls == [], "the old weights find the old entries"
 
 
@@ -160,9 +161,9 @@ def test_running_statistics_are_weights(tmp_path):
     model = build(dict(SAMUS, temporal=dict(type="TRA")))
     images = torch.rand(2, 1, SIZE, SIZE)
     attach(model, tmp_path)
-    old = model.encode(images, num_frames=2)
+    old = model.encode(images, num_frames=2).embedding
     model.backbone.temporal["1"].norm.running_mean += 1
-    new = model.encode(images, num_frames=2)
+    new = model.encode(images, num_frames=2).embedding
     assert torch.equal(new, without_cache(model, images, 2))
     assert not torch.allclose(new, old)
 
@@ -172,9 +173,9 @@ def test_a_neck_is_part_of_the_encoder(tmp_path):
     model = build(SAMUS, neck=dict(type="LIA", in_channels=CHANNELS), frozen=frozen)
     images = torch.rand(2, 1, SIZE, SIZE)
     attach(model, tmp_path)
-    old = model.encode(images)
+    old = model.encode(images).embedding
     changed_by_loading(model)
-    new = model.encode(images)
+    new = model.encode(images).embedding
     torch.testing.assert_close(new, without_cache(model, images))
     assert not torch.allclose(new, old)
 
@@ -184,7 +185,7 @@ def test_another_size_never_hits(model, tmp_path, size):
     attach(model, tmp_path)
     model.encode(torch.zeros(1, 1, SIZE, SIZE))
     images = torch.zeros(1, 1, *size)
-    assert torch.equal(model.encode(images), without_cache(model, images))
+    assert torch.equal(model.encode(images).embedding, without_cache(model, images))
 
 
 def test_neither_do_the_same_bytes_in_another_shape(model, tmp_path):
@@ -192,7 +193,7 @@ def test_neither_do_the_same_bytes_in_another_shape(model, tmp_path):
     grey = torch.rand(3, 1, SIZE, SIZE)
     model.encode(grey, num_frames=3)
     colour = grey.view(1, 3, SIZE, SIZE)
-    assert torch.equal(model.encode(colour), without_cache(model, colour))
+    assert torch.equal(model.encode(colour).embedding, without_cache(model, colour))
 
 
 def test_settings_tell_encoders_of_equal_weights_apart(model, tmp_path):
@@ -210,22 +211,22 @@ def test_half_precision_is_kept_apart_and_as_it_is(model, tmp_path):
     attach(model, tmp_path)
     model.encode(images)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = [model.encode(images) for _ in range(2)]
+        half = [model.encode(images).embedding for _ in range(2)]
         wanted = without_cache(model, images)
     assert len(calls) == 3
     assert half[1].dtype == wanted.dtype
     assert torch.equal(half[0], wanted)
     assert torch.equal(half[1], wanted)
-    assert torch.equal(model.encode(images), without_cache(model, images))
+    assert torch.equal(model.encode(images).embedding, without_cache(model, images))
 
 
 def test_gradients_pass_the_encoder(model, tmp_path):
     attach(model, tmp_path)
     images = torch.rand(1, 1, SIZE, SIZE, requires_grad=True)
-    model.encode(images).sum().backward()
+    model.encode(images).embedding.sum().backward()
     assert images.grad.abs().sum() > 0
     model.backbone.neck.requires_grad_(True)
-    model.encode(images.detach()).sum().backward()
+    model.encode(images.detach()).embedding.sum().backward()
     assert model.backbone.neck[0].weight.grad is not None
     assert entries(tmp_path) == []
 
@@ -236,11 +237,11 @@ class Encode(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.encode(images)
+        return self.model.encode(images).embedding
 
 
 def by_compiling(model: PromptableSegmentor, images: Tensor) -> Tensor:
-    return torch.compile(model.encode, backend="eager", fullgraph=True)(images)
+    return torch.compile(Encode(model), backend="eager", fullgraph=True)(images)
 
 
 def by_exporting(model: PromptableSegmentor, images: Tensor) -> Tensor:

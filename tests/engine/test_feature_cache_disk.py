@@ -64,7 +64,7 @@ def test_a_damaged_entry_is_made_anew(model, tmp_path, damage):
     damage(entries(tmp_path)[0])
     attach(model, tmp_path)
     calls = encoded(model)
-    found = [model.encode(images) for _ in range(2)]
+    found = [model.encode(images).embedding for _ in range(2)]
     assert calls == [(1, 1)], "mended at once"
     torch.testing.assert_close(found, [without_cache(model, images)] * 2)
 
@@ -82,7 +82,7 @@ def test_a_half_written_entry_is_never_read(model, tmp_path, monkeypatch):
     monkeypatch.undo()
     (left,) = entries(tmp_path)
     left.write_bytes(left.read_bytes()[:-100])
-    assert torch.equal(model.encode(images), without_cache(model, images))
+    assert torch.equal(model.encode(images).embedding, without_cache(model, images))
     assert len(entries(tmp_path)) == 2
 
 
@@ -94,7 +94,7 @@ def test_a_full_folder_is_read_and_no_longer_written(model, tmp_path, said):
     # Room for two and a half more, measured anew for each.
     cache = attach(model, tmp_path, limit_gb=3.5 * size / GIGABYTE)
     for _ in range(2):
-        torch.testing.assert_close(model.encode(images), without_cache(model, images))
+        torch.testing.assert_close(model.encode(images).embedding, without_cache(model, images))
     assert len(entries(tmp_path)) == 3
     assert (cache.num_read, cache.num_computed) == (1 + 3, 5 + 3)
     assert len(said) == 1
@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written(model, tmp_path, said):
     attach(model, tmp_path / "file" / "features")
     images = torch.rand(2, 1, SIZE, SIZE)
     for _ in range(2):
-        assert torch.equal(model.encode(images), without_cache(model, images))
+        assert torch.equal(model.encode(images).embedding, without_cache(model, images))
     assert len(said) == 1
     assert "cannot be written (Not a directory); features are not kept" in said[0]
 
@@ -139,7 +139,7 @@ def _encode_all(folder: Path, barrier) -> Tensor:
     attach(model, folder)
     images = torch.linspace(0, 1, 8 * SIZE * SIZE).view(8, 1, SIZE, SIZE)
     barrier.wait()
-    return torch.stack([model.encode(image[None])[0] for image in images]).numpy()
+    return torch.stack([model.encode(image[None]).embedding[0] for image in images]).numpy()
 
 
 def test_several_processes_write_at_once(tmp_path):

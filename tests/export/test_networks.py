@@ -14,6 +14,7 @@ from echozoo.export.networks import (
 )
 from echozoo.models.data_preprocessor import EchoDataPreprocessor
 from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.prompts import Features, Prompts
 
 CORNERS = torch.tensor([2, 3])
 
@@ -34,14 +35,14 @@ def test_clicks_and_padding_as_the_head_embeds_them(head_and_embedding):
     head, embedding = head_and_embedding
     points = torch.rand(2, 3, 4, 2) * 64
     labels = torch.randint(-1, 2, (2, 3, 4))
-    expected = head.embed(embedding, points=points, labels=labels)[0]
+    expected = head.embed(Features.of(embedding), Prompts(points=points, labels=labels))[0]
     torch.testing.assert_close(embed(head, embedding, points, labels), expected)
 
 
 def test_a_box_is_two_points(head_and_embedding):
     head, embedding = head_and_embedding
     boxes = torch.rand(2, 3, 4) * 64
-    expected = head.embed(embedding, boxes=boxes)[0]
+    expected = head.embed(Features.of(embedding), Prompts(boxes=boxes))[0]
     found = embed(head, embedding, boxes.view(2, 3, 2, 2), CORNERS.expand(2, 3, 2))
     torch.testing.assert_close(found, expected)
 
@@ -50,7 +51,9 @@ def test_a_box_with_clicks(head_and_embedding):
     head, embedding = head_and_embedding
     boxes, points = torch.rand(2, 3, 4) * 64, torch.rand(2, 3, 2, 2) * 64
     labels = torch.tensor([1, 0]).expand(2, 3, 2)
-    expected = head.embed(embedding, points=points, labels=labels, boxes=boxes)[0]
+    expected = head.embed(
+        Features.of(embedding), Prompts(points=points, labels=labels, boxes=boxes)
+    )[0]
     found = embed(
         head,
         embedding,
@@ -65,7 +68,7 @@ def test_encoder_and_decoder_are_the_model(trained):
     grey = torch.rand(3, 1, 64, 64) * 255
     points, labels = torch.rand(3, 2, 1, 2) * 64, torch.ones(3, 2, 1, dtype=torch.int64)
     with torch.no_grad():
-        embedding = model.encode(grey / 255, num_frames=3)
+        embedding = model.encode(grey / 255, num_frames=3).embedding
         torch.testing.assert_close(Encoder(model)(grey), embedding)
         decoder = Decoder(model, (64, 64), (8, 8))
         logits, masks = decoder(embedding, points, labels, torch.tensor([0, 2]))
@@ -76,7 +79,7 @@ def test_encoder_and_decoder_are_the_model(trained):
         assert torch.equal(other[:, 1], logits[:, 1])
     assert masks.shape == (3, 2, 64, 64)
     assert masks.dtype == torch.bool
-    assert not torch.equal(embedding, model.encode(grey / 255, num_frames=1)), "a clip"
+    assert not torch.equal(embedding, model.encode(grey / 255, num_frames=1).embedding), "a clip"
 
 
 def test_whole_model_gives_the_masks_of_predict(trained):

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from echozoo.apis import load_model
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.export import onnx as module
 from echozoo.export.onnx import Network, export_onnx, grey_frames
+from echozoo.models.prompts import Features, Prompts
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 
@@ -38,7 +40,7 @@ def test_clicks_on_any_number_of_frames(exported, trained, frames, structures, p
     xy = torch.rand(frames, len(structures), points, 2) * 64
     labels = torch.randint(-1, 2, (frames, len(structures), points))
     with torch.no_grad():
-        embedding = model.encode(grey / 255, num_frames=frames)
+        embedding = model.encode(grey / 255, num_frames=frames).embedding
         logits = model.decode(embedding, xy, labels, structures=structures)
     (found,) = session(folder / "encoder.onnx").run(None, {"images": grey.numpy()})
     assert relative(found, embedding) < 1e-3
@@ -59,7 +61,7 @@ def test_a_box_is_two_points(exported, trained):
     model = trained["tra"].model
     embedding, boxes = torch.randn(2, 16, 8, 8), torch.rand(2, 3, 4) * 64
     with torch.no_grad():
-        expected = model._decode(*model.prompt_head.embed(embedding, boxes=boxes))
+        expected = model.decode(Features.of(embedding), Prompts(boxes=boxes))[0]
     feed = {
         "embedding": embedding.numpy(),
         "points": boxes.view(2, 3, 2, 2).numpy(),
@@ -176,11 +178,11 @@ def test_a_file_that_differs_from_torch_is_not_kept(trained, tmp_path, monkeypat
 def test_a_head_that_does_more_with_points_is_refused(runs, monkeypatch):
     one = load_model(runs["tra"], device="cpu")
     embed = one.model.prompt_head.embed
-    monkeypatch.setattr(
-        one.model.prompt_head,
-        "embed",
-        lambda embedding, points, labels, **named: embed(embedding, points + 9, labels, **named),
-    )
+
+    def embed_elsewhere(features, prompts, output_tokens):
+        return embed(features, replace(prompts, points=prompts.points + 9), output_tokens)
+
+    monkeypatch.setattr(one.model.prompt_head, "embed", embed_elsewhere)
     with pytest.raises(ConfigError, match="ManualPromptHead: does more with points"):
         module.networks(one)
 

@@ -66,8 +66,8 @@ def test_loads_into_the_published_config(published, trained):
     assert load_published(model, published.weights).left == ()
     images = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
-        found = make_fast(model).encode(images, num_frames=2)  # as `load_model` does
-        assert torch.equal(found, trained["tra"].model.encode(images, num_frames=2))
+        found = make_fast(model).encode(images, num_frames=2).embedding  # as `load_model` does
+        assert torch.equal(found, trained["tra"].model.encode(images, num_frames=2).embedding)
     again = load_model(published.config, published.weights, device="cpu")
     assert again.input_size == (64, 64)
 

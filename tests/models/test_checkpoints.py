@@ -42,7 +42,7 @@ class TestSAM:
                 dense,
                 multimask_output=False,
             )
-            found = model.decode(model.encode(images), points[None], labels[None])
+            found = model.decode(model.encode(images).embedding, points[None], labels[None])
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
     @pytest.mark.parametrize("prefix", ["module.", ""])

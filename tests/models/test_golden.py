@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 
 from echozoo.models import load_published
 from echozoo.models.backbones.samus import PUBLISHED_NAMES
+from echozoo.models.prompts import Prompts
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import MODELS
 
@@ -41,11 +42,11 @@ def build(config: str) -> PromptableSegmentor:
 @torch.no_grad()
 def run(model: PromptableSegmentor, images, multimask=False, **prompts) -> dict[str, torch.Tensor]:
     """Every stage's output, for one structure an image."""
-    embedding = model.encode(images)
-    sparse, dense, _ = model.prompt_head.embed(embedding, **prompts)
+    features = model.encode(images)
+    sparse, dense, _ = model.prompt_head.embed(features, Prompts(**prompts))
     pe = model.prompt_head.dense_pe()
-    masks, quality = model.decoder(embedding, pe, sparse, dense, multimask)
-    outputs = dict(embedding=embedding, sparse=sparse, pe=pe, masks=masks, quality=quality)
+    masks, quality = model.decoder(features, pe, sparse, dense, multimask)
+    outputs = dict(embedding=features.embedding, sparse=sparse, pe=pe, masks=masks, quality=quality)
     return {name: value.flatten(0, 1) if name != "pe" else value for name, value in outputs.items()}
 
 
@@ -72,7 +73,7 @@ def golden(shared) -> SimpleNamespace:
 def test_samus_outputs(golden):
     reference = golden.reference
     points = reference["point_coords"].unsqueeze(1).float()  # N, 1, 1, 2
-    embedding = golden.model.encode(reference["image"])
+    embedding = golden.model.encode(reference["image"]).embedding
     logits = golden.model.decode(embedding, points, reference["point_labels"].unsqueeze(1))
     masks = F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
     found = dict(
@@ -183,8 +184,10 @@ def test_autosamus_fingerprints(golden):
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert (total, trainable) == (142_184_880 - 1_051_648, 8_861_312 - 1_051_648)
     with torch.no_grad():
-        embedding = model.encode(sine_image(256))
-        sparse, dense, image = model.prompt_head(embedding, None, model.decoder.output_tokens())
+        features = model.encode(sine_image(256))
+        tokens = model.decoder.output_tokens()
+        sparse, dense, features = model.prompt_head.embed(features, Prompts(), tokens)
+        image = features.embedding
         logits = model(sine_image(256)[None])
     check(image, 0.00341459, 1.32827, 0.284638, -1.70614, 2.23271)
     check(sparse, 1.01e-5, 1.27152, -0.0117503, -0.595752, 0.972004)

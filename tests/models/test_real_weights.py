@@ -13,6 +13,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 
 from echozoo.models import load_published
 from echozoo.models.checkpoints import initialise
+from echozoo.models.prompts import Features, Prompts
 from echozoo.models.weight_files import read_weights
 from echozoo.registry import MODELS
 
@@ -96,9 +97,10 @@ def test_outputs_are_those_of_segment_anything(weights_file, prompt, multimask):
     for name, make in PROMPTS.items():
         if prompt in (name, "all"):
             prompts |= make(2, 3)
-    sparse, dense, embedding = model.prompt_head.embed(embedding, **prompts)
+    features = Features.of(embedding)
+    sparse, dense, features = model.prompt_head.embed(features, Prompts(**prompts))
     pe = model.prompt_head.dense_pe()
-    masks, quality = model.decoder(embedding, pe, sparse, dense, multimask)
+    masks, quality = model.decoder(features, pe, sparse, dense, multimask)
     expected_masks, expected_quality = original(embedding, multimask, **prompts)
     assert masks.shape == (2, 3, 3 if multimask else 1, 4 * GRID, 4 * GRID)
     assert expected_masks.std() > 0.01  # so that a difference would show

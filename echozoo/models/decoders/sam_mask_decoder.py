@@ -6,6 +6,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor
 
+from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
 
 
@@ -49,7 +50,7 @@ class SAMMaskDecoder(MaskDecoder):
 
     def forward(
         self,
-        embedding: Tensor,
+        features: Features,
         dense_pe: Tensor,
         sparse: Tensor,
         dense: Tensor,
@@ -58,7 +59,7 @@ class SAMMaskDecoder(MaskDecoder):
         """Decode K structures of N images in one pass.
 
         Args:
-            embedding: Image embeddings (N, C, h, w), or one a structure (N, K, C, h, w).
+            features: Their last map is (N, C, h, w), or one a structure (N, K, C, h, w).
             dense_pe: Positions (1, C, h, w).
             sparse: Sparse prompts (N, K, n, C); n may be 0.
             dense: Dense prompts (N, K, C, h, w).
@@ -68,6 +69,7 @@ class SAMMaskDecoder(MaskDecoder):
         Returns:
             Logits (N, K, M, 4h, 4w) and the quality that the decoder expects of each (N, K, M).
         """
+        embedding = features.embedding
         if embedding.dim() == 4:
             embedding = embedding.unsqueeze(1)  # N, 1, C, h, w
         batch = dense.shape[:2]  # N, K

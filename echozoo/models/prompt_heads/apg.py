@@ -26,8 +26,8 @@ from echozoo.models.layers.cross_transformer import (
     ResidualCoupling,
 )
 from echozoo.models.prompt_heads.base import SAMPromptHead
+from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
-from echozoo.structures import EchoDataSample
 
 MODES = ("released", "paper")
 
@@ -68,9 +68,6 @@ class APG(SAMPromptHead):
         ConfigError: An unknown mode, or numbers that do not go together.
     """
 
-    # Which prompts it wants from the samples.
-    prompts = ()
-
     def __init__(
         self,
         embed_dims: int = 256,
@@ -109,20 +106,23 @@ class APG(SAMPromptHead):
         widths = (embed_dims, *[embed_dims // 4] * 3, embed_dims)
         self.dense_prompt = nn.Sequential(*map(ConvStage, widths[:-1], widths[1:]))
 
-    def forward(
-        self, embedding: Tensor, samples: list[EchoDataSample] | None, output_tokens: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make prompts out of the image alone.
+    def embed(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Features]:
+        """Make prompts out of the image alone, or embed those that are given, as SAMUS does.
 
         Args:
-            embedding: Image embeddings (N, C, h, w).
-            samples: Not looked at.
+            features: Of N images, (N, C, h, w).
+            prompts: Empty, or as for `SAMPromptHead.embed`.
             output_tokens: The decoder's, (5, C).
 
         Returns:
-            sparse (N, K, num_sparse_prompts, C), dense (N, K, C, h, w), and for each structure an
-            embedding to decode (N, K, C, h, w).
+            sparse (N, K, num_sparse_prompts, C), dense (N, K, C, h, w), and features whose last
+            map is one a structure (N, K, C, h, w).
         """
+        if prompts.kinds:
+            return super().embed(features, prompts)
+        embedding = features.embedding
         size, structures = embedding.shape[-2:], len(self.task_tokens)
         frames = embedding.shape[0]  # not `len`, which the export to ONNX would take for fixed
         tokens = self._tokens(output_tokens)  # K, k + 5, C
@@ -133,7 +133,8 @@ class APG(SAMPromptHead):
         image = image.transpose(1, 2).unflatten(2, size)  # N * K, C, h, w
         sparse = tokens[:, : self.num_sparse_prompts]  # N * K, n, C
         outputs = sparse, self.dense_prompt(image), image
-        return tuple(output.unflatten(0, (-1, structures)) for output in outputs)
+        sparse, dense, image = (output.unflatten(0, (-1, structures)) for output in outputs)
+        return sparse, dense, features.replaced(image)
 
     def _tokens(self, output_tokens: Tensor) -> Tensor:
         """Task tokens that know the output tokens, and these: (K, k + 5, C)."""

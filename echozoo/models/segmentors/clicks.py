@@ -6,14 +6,14 @@ estimates how good a mask is, and that tells a box that fits a structure from on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.models.prompts import Features, Prompts
+
+Decode = Callable[[Features, Prompts], tuple[Tensor, Tensor]]
 
 # Half the width of a box, as a part of the input's longer side: from a small atrium to a ventricle
 # that fills the sector. And half the height, as a multiple of that.
@@ -24,58 +24,54 @@ _NOTHING = -10.0  # logit of an empty mask
 
 @torch.no_grad()
 def decode_clicks(
-    model: PromptableSegmentor,
-    embedding: Tensor,
-    points: Tensor,
-    labels: Tensor,
-    structures: Sequence[int] | None = None,
-) -> Tensor:
+    decode: Decode, features: Features, prompts: Prompts, stride: int
+) -> tuple[Tensor, Tensor]:
     """Decode boxes of several sizes around each structure's clicks, and keep the best mask.
 
     The best is the one that the decoder expects most of, of those that agree with most clicks.
     One structure of one frame is decoded at a time, so that memory stays bounded.
 
     Args:
-        model: Its prompt head takes boxes; its decoder estimates the quality of masks.
-        embedding: Image embeddings (N, E, h, w).
-        points: (N, K, P, 2) as (x, y) in pixels of the network's input.
-        labels: (N, K, P), 1 foreground, 0 background, -1 padding.
-        structures: Which structures the K are, from 0; None is all of them in their order.
+        decode: Decodes boxes: features and prompts to logits and their expected quality.
+        features: Of N images, (N, E, h, w).
+        prompts: Points (N, K, P, 2) with their labels.
+        stride: Pixels of the network's input for one place of the embedding.
 
     Returns:
-        Low-resolution logits (N, K, 4h, 4w); without a foreground point, those of an empty mask.
+        Low-resolution logits (N, K, 4h, 4w), those of an empty mask without a foreground point;
+        and the quality that the decoder expects, (N, K).
     """
-    structures = range(points.shape[1]) if structures is None else structures
-    logits = [
-        _best(model, embedding[n : n + 1], points[n, k], labels[n, k], structure)
-        for n in range(points.shape[0])
-        for k, structure in enumerate(structures)
+    number, structures = prompts.batch
+    names = prompts.structures or range(structures)
+    found = [
+        _best(decode, features[n : n + 1], prompts.points[n, k], prompts.labels[n, k], name, stride)
+        for n in range(number)
+        for k, name in enumerate(names)
     ]
-    return torch.stack(logits).unflatten(0, points.shape[:2])  # N, K, 4h, 4w
+    logits, quality = (torch.stack(each) for each in zip(*found, strict=True))
+    return logits.unflatten(0, prompts.batch), quality.unflatten(0, prompts.batch)
 
 
 def _best(
-    model: PromptableSegmentor, embedding: Tensor, points: Tensor, labels: Tensor, structure: int
-) -> Tensor:
-    height, width = embedding.shape[-2:]
+    decode: Decode, features: Features, points: Tensor, labels: Tensor, name: int, stride: int
+) -> tuple[Tensor, Tensor]:
+    """Logits (4h, 4w) and quality () of the best box for one structure's points (P, 2)."""
+    height, width = features.size
     inside = points[labels == 1].float()  # P', 2
     if not len(inside):
-        return embedding.new_full((4 * height, 4 * width), _NOTHING)
-    encoder = model.prompt_head.encoder
-    scale = encoder.input_image_size[0] / encoder.image_embedding_size[0]
-    size = points.new_tensor([width * scale, height * scale], dtype=torch.float32)
+        empty = features.embedding.new_full((4 * height, 4 * width), _NOTHING)
+        return empty, empty.new_zeros(())
+    size = points.new_tensor([width * stride, height * stride], dtype=torch.float32)
     boxes = _boxes(inside, size)
-    sparse, dense, embedding = model.prompt_head.embed(
-        embedding, boxes=boxes[None], structures=[structure] * len(boxes)
-    )
-    dense_pe = model.prompt_head.dense_pe((height, width))
-    logits, quality = model.decoder(embedding, dense_pe, sparse, dense)
-    logits = logits[0, :, 0]  # boxes, 4h, 4w
+    logits, quality = decode(
+        features, Prompts(boxes=boxes[None], structures=(name,) * len(boxes))
+    )  # (1, boxes, 4h, 4w), (1, boxes)
     pixels = ((points + 0.5) / size * size.new_tensor([4 * width, 4 * height])).long()
     x, y = pixels[:, 0].clamp(0, 4 * width - 1), pixels[:, 1].clamp(0, 4 * height - 1)
-    covered = logits[:, y, x] > 0  # boxes, P
+    covered = logits[0][:, y, x] > 0  # boxes, P
     wrong = ((covered != (labels == 1)) & (labels >= 0)).sum(1)
-    return logits[(quality[0, :, 0].float() - wrong).argmax()]
+    best = (quality[0].float() - wrong).argmax()
+    return logits[0, best], quality[0, best]
 
 
 def _boxes(inside: Tensor, size: Tensor) -> Tensor:

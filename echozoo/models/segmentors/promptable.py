@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of, summed
 from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.models.segmentors.predictions import attach_structure_masks
@@ -31,8 +32,10 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
     Every part is replaced in the config, never by a subclass.
 
     Args:
-        backbone: Image encoder, called as ``(images (N, C, H, W), num_frames)``.
-        prompt_head: Prompt head, called as ``(embedding, samples, output_tokens)``.
+        backbone: Image encoder: ``(images (N, C, H, W), num_frames)`` to a map (N, E, h, w),
+            several of them, or `Features`.
+        prompt_head: Its ``kinds`` are taken from the samples; its ``embed`` is called as
+            ``(features, prompts, output_tokens)``.
         decoder: Mask decoder; its ``output_tokens()`` are those that the prompt head gets.
         neck: Between backbone and the rest; (N, E, h, w) in and out.
         loss: Called as ``(logits, masks)`` on the decoder's own resolution; None for a model that
@@ -74,7 +77,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
         # See `echozoo.engine.feature_cache`; set from outside.
-        self.feature_cache: Callable[..., Tensor] | None = None
+        self.feature_cache: Callable[..., tuple[Tensor, ...]] | None = None
         self.prepare(adapters, frozen, trainable, pretrained)
 
     def forward(
@@ -95,9 +98,9 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         Returns:
             What ``mode`` says.
         """
-        embedding = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
-        prompts = self.prompt_head(embedding, data_samples, self.decoder.output_tokens())
-        logits = self._decode(*prompts)
+        features = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
+        prompts = Prompts.of_samples(data_samples, self.prompt_head.kinds)
+        logits, _ = self.decode(features, prompts)
         if mode == "tensor":
             return logits
         if mode == "loss":
@@ -109,7 +112,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
                 sample.loss = summed(self._loss(clip, [sample]))
         return list(data_samples)
 
-    def encode(self, images: Tensor, num_frames: int = 1) -> Tensor:
+    def encode(self, images: Tensor, num_frames: int = 1) -> Features:
         """Embed images: the costly half, needed once a frame whatever is clicked on it.
 
         Args:
@@ -118,50 +121,61 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             num_frames: T, so that N = B * T.
 
         Returns:
-            Image embedding (N, E, h, w).
+            Features whose last map is the image embedding (N, E, h, w).
         """
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.feature_cache is None or traced:
-            return self._encode(images, num_frames)
-        return self.feature_cache(self._encode, images, num_frames)
+            maps = self._encode(images, num_frames)
+        else:
+            maps = self.feature_cache(self._encode, images, num_frames)
+        return Features(maps, num_frames, images)
 
     def decode(
         self,
-        embedding: Tensor,
-        points: Tensor,
-        labels: Tensor,
+        features: Features | Tensor,
+        prompts: Prompts | Tensor,
+        labels: Tensor | None = None,
         structures: Sequence[int] | None = None,
-    ) -> Tensor:
-        """Masks for points: the cheap half, needed once a click.
+    ) -> tuple[Tensor, Tensor] | Tensor:
+        """Masks for prompts: the cheap half, needed once a click.
 
-        A model that takes boxes and no points decodes boxes around them, see `decode_clicks`. One
-        that prompts itself takes points as if it did not.
+        A head that takes boxes and no points gets boxes around points, see `decode_clicks`. One
+        that prompts itself does so where the prompts are empty, and takes points as if it did not.
+
+        The short form ``decode(embedding, points, labels, structures)``, with points
+        (N, K, P, 2) and labels (N, K, P) as in `Prompts`, gives the logits alone.
 
         Args:
-            embedding: What `encode` returned, (N, E, h, w).
-            points: (N, K, P, 2) as (x, y) in pixels of the network's input.
-            labels: (N, K, P), 1 foreground, 0 background, -1 padding.
-            structures: Which structures the K are, from 0, for a prompt head that names them;
-                None is all of them in their order.
+            features: What `encode` returned, or its embedding (N, E, h, w).
+            prompts: For K structures in each of the N frames.
+            labels: Of the short form.
+            structures: Of the short form.
 
         Returns:
-            Low-resolution logits (N, K, 4h, 4w).
+            Low-resolution logits (N, K, 4h, 4w), and the quality that the decoder expects of each
+            mask (N, K).
         """
-        prompts = getattr(self.prompt_head, "prompts", ())
-        if "boxes" in prompts and "points" not in prompts:
-            return decode_clicks(self, embedding, points, labels, structures)
-        named = {} if structures is None else {"structures": structures}
-        embedded = self.prompt_head.embed(embedding, points=points, labels=labels, **named)
-        return self._decode(*embedded)
+        if not isinstance(prompts, Prompts):
+            named = None if structures is None else tuple(structures)
+            given = Prompts(points=prompts, labels=labels, structures=named)
+            return self.decode(Features.of(features), given)[0]
+        features, kinds = Features.of(features), self.prompt_head.kinds
+        if prompts.kinds == {"points"} and "boxes" in kinds and "points" not in kinds:
+            return decode_clicks(self._decode, features, prompts, self.prompt_head.stride)
+        return self._decode(features, prompts)
 
-    def _encode(self, images: Tensor, num_frames: int) -> Tensor:
-        embedding = self.backbone(images, num_frames=num_frames)
-        return self.neck(embedding) if self.neck is not None else embedding
+    def _encode(self, images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
+        features = Features.of(self.backbone(images, num_frames=num_frames))
+        if self.neck is not None:
+            features = features.replaced(self.neck(features.embedding))
+        return features.maps
 
-    def _decode(self, sparse: Tensor, dense: Tensor, embedding: Tensor) -> Tensor:
-        dense_pe = self.prompt_head.dense_pe(embedding.shape[-2:])
-        logits, _ = self.decoder(embedding, dense_pe, sparse, dense)
-        return logits[:, :, 0]  # (N, K, 1, 4h, 4w) -> (N, K, 4h, 4w)
+    def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        tokens = self.decoder.output_tokens()
+        sparse, dense, features = self.prompt_head.embed(features, prompts, tokens)
+        dense_pe = self.prompt_head.dense_pe(features.size)
+        logits, quality = self.decoder(features, dense_pe, sparse, dense)
+        return logits[:, :, 0], quality[:, :, 0]  # of (N, K, 1, 4h, 4w) and (N, K, 1)
 
     def _loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
         labels = labels_of(samples, logits.shape[-2:])  # (N, h, w)

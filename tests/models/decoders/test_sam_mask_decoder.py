@@ -9,6 +9,7 @@ from torch import nn
 
 from echozoo.models.decoders.sam_mask_decoder import SAMMaskDecoder
 from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import MODELS
 
 N, K = 2, 3
@@ -48,8 +49,8 @@ def error(kinds: set[str], size: int, multimask: bool, **sizes) -> float:
     head = ManualPromptHead(sizes.get("embed_dims", 256), 8 * size, size)
     given = random_prompts(kinds, size)
     embedding = torch.randn(N, sizes.get("embed_dims", 256), size, size)
-    sparse, dense, _ = head.embed(embedding, **given)
-    masks, quality = ours(embedding, head.dense_pe(), sparse, dense, multimask)
+    sparse, dense, _ = head.embed(Features.of(embedding), Prompts(**given))
+    masks, quality = ours(Features.of(embedding), head.dense_pe(), sparse, dense, multimask)
     assert masks.shape == (N, K, 3 if multimask else 1, 4 * size, 4 * size)
     worst = 0.0
     for n, k in ((n, k) for n in range(N) for k in range(K)):
@@ -92,16 +93,16 @@ def test_an_embedding_for_each_structure():
     decoder = SAMMaskDecoder(**SMALL)
     embedding, dense = torch.randn(N, K, 32, 4, 4), torch.randn(N, K, 32, 4, 4)
     sparse, pe = torch.randn(N, K, 2, 32), torch.randn(1, 32, 4, 4)
-    together, quality = decoder(embedding, pe, sparse, dense)
+    together, quality = decoder(Features.of(embedding), pe, sparse, dense)
     for k in range(K):
-        alone = decoder(embedding[:, k], pe, sparse[:, k, None], dense[:, k, None])
+        alone = decoder(Features.of(embedding[:, k]), pe, sparse[:, k, None], dense[:, k, None])
         torch.testing.assert_close(together[:, k, None], alone[0])
         torch.testing.assert_close(quality[:, k, None], alone[1])
 
 
 def test_only_the_asked_masks_cost_gradients():
     decoder = SAMMaskDecoder(**SMALL)
-    inputs = torch.randn(N, 32, 4, 4), torch.randn(1, 32, 4, 4)
+    inputs = Features.of(torch.randn(N, 32, 4, 4)), torch.randn(1, 32, 4, 4)
     masks, _ = decoder(*inputs, torch.randn(N, K, 2, 32), torch.randn(N, K, 32, 4, 4))
     masks.sum().backward()
     used = [mlp.layers[0].weight.grad is not None for mlp in decoder.output_hypernetworks_mlps]

@@ -102,7 +102,7 @@ def test_as_the_neck_of_a_segmentor(name):
     images = torch.rand(2, 1, 32, 32)
     with torch.no_grad():
         samples = model(**clip(frames=2), mode="predict")
-        embedding = model.encode(images, num_frames=2)
+        embedding = model.encode(images, num_frames=2).embedding
         torch.testing.assert_close(embedding, model.neck(model.backbone(images, num_frames=2)))
     assert samples[0].pred_masks.shape == (2, 2, 40, 30)
     assert embedding.shape == (2, 32, 4, 4)

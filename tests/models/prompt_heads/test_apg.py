@@ -10,6 +10,7 @@ from echozoo.errors import ConfigError
 from echozoo.models.decoders.sam_mask_decoder import SAMMaskDecoder
 from echozoo.models.prompt_heads.apg import APG
 from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 
 N, K, C, TASK, OUTPUT, H, W = 2, 3, 16, 4, 5, 6, 8
@@ -60,10 +61,17 @@ def softmax_attention(coupling: nn.Module, x: Tensor, source: Tensor) -> Tensor:
     return last(torch.relu(first(attended)))
 
 
+def maps(head: nn.Module, embedding: Tensor, output: Tensor) -> tuple[Tensor, ...]:
+    """Sparse and dense prompts, and what is decoded."""
+    sparse, dense, features = head.embed(Features.of(embedding), Prompts(), output)
+    return sparse, dense, features.embedding
+
+
 @torch.no_grad()
 def test_paper_by_its_equations():
     head, (embedding, _, output) = build("paper", num_structures=K), inputs()
-    sparse, dense, image = head(embedding, None, output)
+    sparse, dense, features = head.embed(Features.of(embedding), Prompts(), output)
+    image = features.embedding
     assert sparse.shape == (N, K, TASK, C)
     # C of (a, b) and of (b, a), and what takes both; the image's, with the image as a.
     t1, t2 = head.token_coupling.first
@@ -91,7 +99,8 @@ def test_paper_by_its_equations():
 @torch.no_grad()
 def test_released_step_by_step():
     head, (embedding, _, output) = build(num_heads=2, head_dims=5), inputs()
-    sparse, dense, image = head(embedding, None, output)
+    sparse, dense, features = head.embed(Features.of(embedding), Prompts(), output)
+    image = features.embedding
     assert sparse.shape == (N, 1, 1, C)
     task, other = head.task_tokens, output[None]
     first, second = head.token_coupling.first, head.token_coupling.second
@@ -112,7 +121,8 @@ def test_released_step_by_step():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_every_parameter_learns(mode, depth):
     head, (embedding, _, output) = build(mode, num_structures=K, depth=depth), inputs()
-    sparse, dense, image = head(embedding.requires_grad_(), None, output)
+    sparse, dense, features = head.embed(Features.of(embedding.requires_grad_()), Prompts(), output)
+    image = features.embedding
     (sparse.square().sum() + dense.square().sum() + image.square().sum()).backward()
     for name, parameter in head.named_parameters():
         if not name.startswith("encoder."):
@@ -127,11 +137,11 @@ def test_every_parameter_learns(mode, depth):
 @torch.no_grad()
 def test_structures_and_images_do_not_see_each_other(mode):
     head, (embedding, _, output) = build(mode, num_structures=K), inputs()
-    together = head(embedding, None, output)
+    together = maps(head, embedding, output)
     alone = build(mode)
     state = head.state_dict() | {"task_tokens": head.task_tokens[1:2]}
     alone.load_state_dict(state)
-    for whole, part in zip(together, alone(embedding[1:], None, output), strict=True):
+    for whole, part in zip(together, maps(alone, embedding[1:], output), strict=True):
         torch.testing.assert_close(whole[1:, 1:2], part)
         assert not torch.allclose(whole[:, 0], whole[:, 1])
 
@@ -141,8 +151,9 @@ def test_output_tokens_get_gradients_only_where_the_decoder_trains(trains):
     head, decoder = build(num_structures=K), SAMMaskDecoder(C, num_heads=2, mlp_dims=8)
     decoder.requires_grad_(trains)
     embedding = torch.randn(N, C, H, W)
-    sparse, dense, image = head(embedding, None, decoder.output_tokens())
-    logits, _ = decoder(image, head.dense_pe((H, W)), sparse, dense)
+    tokens = decoder.output_tokens()
+    sparse, dense, features = head.embed(Features.of(embedding), Prompts(), tokens)
+    logits, _ = decoder(features, head.dense_pe((H, W)), sparse, dense)
     assert logits.shape == (N, K, 1, 4 * H, 4 * W)
     logits.sum().backward()
     assert (decoder.mask_tokens.weight.grad is not None) is trains
@@ -154,12 +165,10 @@ def test_clicks_are_embedded_as_in_samus():
     manual, head = ManualPromptHead(C, 64, 8), build()
     head.encoder.load_state_dict(manual.encoder.state_dict())
     points, labels = 64 * torch.rand(N, K, 2, 2), torch.randint(-1, 2, (N, K, 2))
-    embedding = torch.randn(N, C, 8, 8)
-    found, wanted = (one.embed(embedding, points, labels) for one in (head, manual))
+    features, prompts = Features.of(torch.randn(N, C, 8, 8)), Prompts(points, labels)
+    found, wanted = (one.embed(features, prompts)[:2] for one in (head, manual))
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
     assert torch.equal(head.dense_pe((6, 8)), manual.dense_pe((6, 8)))
-    with pytest.raises(ConfigError, match="APG: found no prompt"):
-        head.embed(embedding)
 
 
 def test_more_sparse_prompts():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from echozoo.errors import ConfigError
 from echozoo.models.prompt_heads.manual import ManualPromptHead
+from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 from echozoo.structures import EchoDataSample
 
@@ -56,16 +59,16 @@ def one_by_one(encoder, given: dict[str, torch.Tensor]) -> tuple[torch.Tensor, t
 def test_equals_segment_anything(kinds):
     model, given = head(), select(prompts(), kinds)
     embedding = torch.randn(N, C, GRID, GRID)
-    sparse, dense, same = model.embed(embedding, **given)
+    sparse, dense, same = model.embed(Features.of(embedding), Prompts(**given))
     wanted_sparse, wanted_dense = one_by_one(model.encoder, given)
     torch.testing.assert_close(sparse, wanted_sparse)
     torch.testing.assert_close(dense, wanted_dense)
-    assert same is embedding
+    assert same.embedding is embedding
 
 
 def test_one_click_makes_two_tokens():
     model, given = head(), select(prompts(1), ("points",))
-    sparse, dense, _ = model.embed(torch.zeros(N, C, GRID, GRID), **given)
+    sparse, dense, _ = model.embed(Features.of(torch.zeros(N, C, GRID, GRID)), Prompts(**given))
     assert sparse.shape == (N, K, 2, C)
     assert dense.shape == (N, K, C, GRID, GRID)
 
@@ -74,7 +77,7 @@ def test_labels_have_meanings():
     model = head()
     points = torch.full((1, 3, 1, 2), 20.0)
     labels = torch.tensor([1, 0, -1]).view(1, 3, 1)
-    sparse, *_ = model.embed(torch.zeros(1, C, GRID, GRID), points, labels)
+    sparse, *_ = model.embed(Features.of(torch.zeros(1, C, GRID, GRID)), Prompts(points, labels))
     positive, negative, padding = sparse[0, :, 0]
     weights = [embedding.weight[0] for embedding in model.encoder.point_embeddings]
     torch.testing.assert_close(positive - weights[1], negative - weights[0])
@@ -84,16 +87,16 @@ def test_labels_have_meanings():
 def test_mixed_precision_does_not_move_prompts():
     model, given = head(), prompts()
     embedding = torch.zeros(N, C, GRID, GRID)
-    wanted = *model.embed(embedding, **given)[:2], model.dense_pe()
+    wanted = *model.embed(Features.of(embedding), Prompts(**given))[:2], model.dense_pe()
     with torch.autocast("cpu", torch.bfloat16):
-        found = *model.embed(embedding, **given)[:2], model.dense_pe()
+        found = *model.embed(Features.of(embedding), Prompts(**given))[:2], model.dense_pe()
     for value, want in zip(found, wanted, strict=True):
         assert torch.equal(value, want)
 
 
 def test_gradients_reach_the_embeddings():
     model = head()
-    sparse, dense, _ = model.embed(torch.zeros(N, C, GRID, GRID), **prompts())
+    sparse, dense, _ = model.embed(Features.of(torch.zeros(N, C, GRID, GRID)), Prompts(**prompts()))
     (sparse.square().sum() + dense.square().sum()).backward()
     assert model.encoder.point_embeddings[2].weight.grad.abs().sum() > 0
     assert model.encoder.mask_downscaling[0].weight.grad.abs().sum() > 0
@@ -110,17 +113,16 @@ def test_prompts_come_from_the_samples_in_their_order():
         )
         for n in range(N)
     ]
-    model = head(("points", "boxes", "masks"))
-    embedding = torch.zeros(N, C, GRID, GRID)
-    for found, wanted in zip(
-        model(embedding, samples), model.embed(embedding, **given), strict=True
-    ):
-        torch.testing.assert_close(found, wanted)
+    found = Prompts.of_samples(samples, head(("points", "boxes", "masks")).kinds)
+    for name, wanted in given.items():
+        assert torch.equal(getattr(found, name), wanted)
 
 
 def test_another_input_size_keeps_pixels_of_that_input():
     model, given = head(), select(prompts(), ("points", "boxes"))
-    sparse, dense, _ = model.embed(torch.zeros(N, C, 2 * GRID, 3 * GRID), **given)
+    sparse, dense, _ = model.embed(
+        Features.of(torch.zeros(N, C, 2 * GRID, 3 * GRID)), Prompts(**given)
+    )
     larger = ManualPromptHead(C, IMAGE, GRID).encoder
     larger.load_state_dict(model.encoder.state_dict())
     larger.input_image_size = (2 * IMAGE, 3 * IMAGE)
@@ -137,30 +139,30 @@ def test_published_size():
 
 
 def test_errors_are_one_line():
-    embedding = torch.zeros(1, C, GRID, GRID)
+    features = Features.of(torch.zeros(1, C, GRID, GRID))
     with pytest.raises(ConfigError, match=r"prompts=\('clicks',\), wants some of"):
         head(("clicks",))
     sample = EchoDataSample(metainfo=dict(sequence="patient0001_4CH"))
     with pytest.raises(ConfigError, match="no 'boxes' in the sample of patient0001_4CH"):
-        head(("boxes",))(embedding, [sample])
+        Prompts.of_samples([sample], head(("boxes",)).kinds)
     with pytest.raises(ConfigError, match="found no samples"):
-        head()(embedding, None)
-    with pytest.raises(ConfigError, match="found no prompt"):
-        head().embed(embedding)
+        Prompts.of_samples(None, head().kinds)
+    with pytest.raises(ConfigError, match="found none, wants points"):
+        head().embed(features, Prompts())
     with pytest.raises(ConfigError, match=r"mask prompts of \(9, 9\), wants \(16, 16\)"):
-        head().embed(embedding, masks=torch.zeros(1, 1, 9, 9))
+        head().embed(features, Prompts(masks=torch.zeros(1, 1, 9, 9)))
 
 
 def test_named_structures_get_a_token_each():
     head = ManualPromptHead(embed_dims=16, img_size=64, embedding_size=8, num_structures=3)
     plain = ManualPromptHead(embed_dims=16, img_size=64, embedding_size=8)
     plain.encoder = head.encoder
-    embedding = torch.rand(2, 16, 8, 8)
-    prompts = dict(points=torch.rand(2, 3, 1, 2) * 64, labels=torch.ones(2, 3, 1))
-    sparse, _, _ = head.embed(embedding, **prompts)
-    torch.testing.assert_close(sparse[:, :, :2], plain.embed(embedding, **prompts)[0])
+    features = Features.of(torch.rand(2, 16, 8, 8))
+    points, labels = torch.rand(2, 3, 1, 2) * 64, torch.ones(2, 3, 1)
+    sparse, _, _ = head.embed(features, Prompts(points, labels))
+    torch.testing.assert_close(sparse[:, :, :2], plain.embed(features, Prompts(points, labels))[0])
     torch.testing.assert_close(sparse[:, :, 2], head.names.weight.expand(2, -1, -1))
-    some = {name: value[:, 1:2] for name, value in prompts.items()}
-    torch.testing.assert_close(head.embed(embedding, **some, structures=[1])[0], sparse[:, 1:2])
+    second = Prompts(points[:, 1:2], labels[:, 1:2], structures=(1,))
+    torch.testing.assert_close(head.embed(features, second)[0], sparse[:, 1:2])
     with pytest.raises(ConfigError, match="prompts for 1 structures, wants 3"):
-        head.embed(embedding, **some)
+        head.embed(features, replace(second, structures=None))

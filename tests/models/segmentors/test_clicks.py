@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
+from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.registry import MODELS
 
@@ -29,26 +28,18 @@ def iou(masks: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 class Boxes:
     """A prompt head and a decoder: the mask is the box, its quality the overlap with TARGET."""
 
-    def __init__(self):
-        encoder = SimpleNamespace(input_image_size=(SIZE, SIZE), image_embedding_size=(GRID, GRID))
-        self.prompt_head = SimpleNamespace(
-            encoder=encoder, embed=self.embed, dense_pe=lambda size: None
-        )
-
-    def embed(self, embedding, boxes, structures):
-        return boxes, None, embedding
-
-    def decoder(self, embedding, dense_pe, boxes, dense):
-        logits = fill(boxes)
-        target = fill(torch.tensor(TARGET)) > 0
-        return logits[:, :, None], iou(logits > 0, target)[:, :, None]
+    def __call__(self, features: Features, prompts: Prompts):
+        logits = fill(prompts.boxes)
+        return logits, iou(logits > 0, fill(torch.tensor(TARGET)) > 0)
 
 
 def decode(*clicks: tuple[int, int, int]) -> torch.Tensor:
-    clicks = torch.tensor(clicks)
-    embedding = torch.zeros(1, 4, GRID, GRID)
-    logits = decode_clicks(Boxes(), embedding, clicks[None, None, :, :2], clicks[None, None, :, 2])
+    clicks = torch.tensor(clicks)[None, None]  # 1, 1, P, 3
+    features = Features.of(torch.zeros(1, 4, GRID, GRID))
+    prompts = Prompts(clicks[..., :2], clicks[..., 2])
+    logits, quality = decode_clicks(Boxes(), features, prompts, SIZE // GRID)
     assert logits.shape == (1, 1, SIZE, SIZE)
+    assert quality.shape == (1, 1)
     return logits[0, 0] > 0
 
 
@@ -85,13 +76,13 @@ def test_a_segmentor_takes_clicks_this_way_only_where_it_knows_boxes_alone(promp
             decoder=dict(type="SAMMaskDecoder", embed_dims=32, num_heads=2, mlp_dims=32),
         )
     ).eval()
-    embedding = model.encode(torch.rand(2, 1, SIZE, SIZE))
+    features = model.encode(torch.rand(2, 1, SIZE, SIZE))
     points, labels = torch.rand(2, 3, 1, 2) * SIZE, torch.ones(2, 3, 1)
-    found = model.decode(embedding, points, labels)
+    found = model.decode(features, points, labels)
     assert found.shape == (2, 3, SIZE, SIZE)
-    parts = model.prompt_head.embed(embedding, points=points, labels=labels)
-    direct = model._decode(*parts)
-    by_boxes = decode_clicks(model, embedding, points, labels)
+    given = Prompts(points, labels)
+    direct, _ = model._decode(features, given)
+    by_boxes, _ = decode_clicks(model._decode, features, given, SIZE // GRID)
     torch.testing.assert_close(found, by_boxes if prompts == ("boxes",) else direct)
     assert (by_boxes - direct).abs().max() > 1e-3
 

@@ -97,7 +97,7 @@ def test_encode_and_decode_are_the_two_halves_of_forward(model):
     model.eval()
     batch = clips(batch=1)
     sample = batch["data_samples"][0]
-    embedding = model.encode(batch["inputs"][0], num_frames=3)
+    embedding = model.encode(batch["inputs"][0], num_frames=3).embedding
     logits = model.decode(embedding, sample.points, sample.point_labels)
     torch.testing.assert_close(logits, model(**batch))
 
@@ -120,7 +120,7 @@ def test_structures_do_not_see_each_other(model):
     model.eval()
     batch = clips(batch=1)
     sample = batch["data_samples"][0]
-    embedding = model.encode(batch["inputs"][0], num_frames=3)
+    embedding = model.encode(batch["inputs"][0], num_frames=3).embedding
     together = model.decode(embedding, sample.points, sample.point_labels)
     second = sample.points[:, 1:2], sample.point_labels[:, 1:2]
     alone = model.decode(embedding, *second, structures=[1])
