@@ -143,7 +143,8 @@ def networks(loaded: LoadedModel) -> list[Network]:
 def _check_prompts(model: BaseModel, decoder: Decoder, inputs: Sequence[Tensor]) -> None:
     embedding, points, labels, *structures = inputs
     with torch.no_grad():
-        expected = model.decode(embedding, points, labels, *structures)
+        named = structures[0].tolist() if structures else None
+        expected = model.decode(embedding, points, labels, named)
         found = decoder(*inputs)[0]
     if not (found - expected).abs().max() < MAX_ERROR * expected.abs().max():
         raise ConfigError(

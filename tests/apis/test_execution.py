@@ -47,13 +47,13 @@ def test_types_of_mixed_precision() -> None:
 
 
 def test_other_numbers(clicked: Path) -> None:
-    exact = load_model(clicked, device="cpu").encode(FILM).features
+    exact = load_model(clicked, device="cpu").encode(FILM).features.embedding
     half, small = (
         load_model(clicked, device="cpu", **options) for options in (dict(amp="bf16"), dict(int8=1))
     )
     assert (half.precision, small.precision) == ("bf16", "int8")
     for other in (half, small):
-        features = other.encode(FILM).embedding.features.float()
+        features = other.encode(FILM).features.embedding.float()
         # 8 bits err by about 1 % a layer, and so does bf16 with its 8 bits.
         assert 0 < (features - exact).norm() / exact.norm() < 0.1
 
@@ -61,8 +61,8 @@ def test_other_numbers(clicked: Path) -> None:
 @pytest.mark.parametrize("int8", [False, True])
 def test_batched_as_one_by_one(clicked: Path, int8: bool) -> None:
     loaded = load_model(clicked, device="cpu", int8=int8)
-    whole = loaded.encode(FILM).features
-    single = torch.cat([loaded.encode(FILM[i : i + 1]).features for i in range(9)])
+    whole = loaded.encode(FILM).features.embedding
+    single = torch.cat([loaded.encode(FILM[i : i + 1]).features.embedding for i in range(9)])
     # Floats are summed in another order; a rounding that tips over by it is one step of 127.
     torch.testing.assert_close(single, whole, rtol=0, atol=(0.05 if int8 else 1e-4))
 
@@ -156,8 +156,10 @@ def test_a_film_through_compiled_code(
 def test_clicks_through_compiled_code(clicked: Path, compiled: list[int]) -> None:
     plain, fast = (load_model(clicked, device="cpu", compile=flag) for flag in (False, True))
     for frames in (FILM[:3], FILM[3:5], FILM[5:6]):
-        wanted = plain.encode(frames).features
-        torch.testing.assert_close(fast.encode(frames).features, wanted, rtol=0, atol=1e-4)
+        wanted = plain.encode(frames).features.embedding
+        torch.testing.assert_close(
+            fast.encode(frames).features.embedding, wanted, rtol=0, atol=1e-4
+        )
     assert compiled == [3, 3, 1]
 
 

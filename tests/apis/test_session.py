@@ -14,6 +14,7 @@ from echozoo.apis.prompts import make_prompt, prompts_from_masks
 from echozoo.apis.session import ClickSession
 from echozoo.errors import ConfigError
 from echozoo.films.film import open_film
+from echozoo.models.prompts import Features
 from echozoo.postprocessing import Postprocessing
 
 FILM = moving_disc(11, (40, 48))
@@ -31,12 +32,12 @@ class Threshold:
     def encode(self, frames, spacing=None):
         self.passes.append(len(frames))
         inputs, meta = self.loaded.prepare(frames, spacing)
-        return Embedding(torch.as_tensor(frames.astype(np.float32))[:, None], meta)
+        return Embedding(Features.of(torch.as_tensor(frames.astype(np.float32))[:, None]), meta)
 
     def decode(self, embedding, points=None, labels=None, boxes=None, masks=None, structures=()):
         self.prompts.append((points, labels, boxes, masks))
         count = len(structures)
-        return (embedding.features - 120).expand(-1, count, -1, -1).clone()
+        return (embedding.features.embedding - 120).expand(-1, count, -1, -1).clone()
 
 
 @pytest.fixture
@@ -81,8 +82,8 @@ def test_a_temporal_model_sees_clips(boxed: Path) -> None:
 def test_the_real_clip_of_a_temporal_model(boxed: Path) -> None:
     loaded = load_model(boxed, device="cpu")
     session = ClickSession(loaded, open_film(FILM))
-    whole = loaded.encode(FILM[7:11]).features  # the last clip ends with the film
-    torch.testing.assert_close(session.embedding(9).features, whole[2:3])
+    whole = loaded.encode(FILM[7:11]).features.embedding  # the last clip ends with the film
+    torch.testing.assert_close(session.embedding(9).features.embedding, whole[2:3])
 
 
 def test_a_frame_of_two_clips_is_the_same_whatever_was_clicked_before(boxed: Path) -> None:
@@ -91,15 +92,16 @@ def test_a_frame_of_two_clips_is_the_same_whatever_was_clicked_before(boxed: Pat
 
     def encode(frames, spacing=None):
         one = network.encode(frames, spacing)
-        return Embedding(one.features + float(frames.mean()), one.meta)  # neighbours leave a trace
+        embedding = one.features.embedding + float(frames.mean())
+        return Embedding(one.features.replaced(embedding), one.meta)  # neighbours leave a trace
 
     loaded.encode = encode
     first, other = (ClickSession(loaded, open_film(FILM)) for _ in range(2))
-    wanted = first.embedding(7).features  # in the clips 4 to 7 and 7 to 10
+    wanted = first.embedding(7).features.embedding  # in the clips 4 to 7 and 7 to 10
     other.embedding(8)
-    assert torch.equal(other.embedding(7).features, wanted)
+    assert torch.equal(other.embedding(7).features.embedding, wanted)
     first.embedding(8)
-    assert torch.equal(first.embedding(7).features, wanted)
+    assert torch.equal(first.embedding(7).features.embedding, wanted)
 
 
 @pytest.mark.parametrize(

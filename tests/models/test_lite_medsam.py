@@ -134,7 +134,7 @@ def test_the_published_embedding(published):
     wanted = torch.tensor([0.0017573, 0.106083, -0.0494202, 0.0453289, -0.00760141])
     place = torch.arange(3 * 256 * 256, dtype=torch.float64)
     image = (0.5 + 0.5 * torch.sin(0.37 * place)).float().reshape(1, 3, 256, 256)
-    x = published.encode(image)
+    x = published.encode(image).embedding
     found = torch.stack([x.mean(), x.std(), x[0, 0, 0, 0], x[0, 255, 63, 63], x[0, 100, 20, 40]])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 

@@ -172,8 +172,12 @@ def test_clicks_are_embedded_as_in_samus():
 
 
 def test_more_sparse_prompts():
-    assert build(num_sparse_prompts=3)(*inputs())[0].shape == (N, 1, 3, C)
-    assert build("paper", num_sparse_prompts=1)(*inputs())[0].shape == (N, 1, 1, C)
+    embedding, _, output = inputs()
+    for head, number in (
+        (build(num_sparse_prompts=3), 3),
+        (build("paper", num_sparse_prompts=1), 1),
+    ):
+        assert maps(head, embedding, output)[0].shape == (N, 1, number, C)
 
 
 def test_one_head_in_the_paper_and_eight_in_the_code():
@@ -185,10 +189,10 @@ def test_one_head_in_the_paper_and_eight_in_the_code():
 
 @torch.no_grad()
 def test_mixed_precision_stays_close():
-    head, given = build(), inputs()
+    head, (embedding, _, output) = build(), inputs()
     with torch.autocast("cpu", torch.bfloat16):
-        found = head(*given)
-    for value, wanted in zip(found, head(*given), strict=True):
+        found = maps(head, embedding, output)
+    for value, wanted in zip(found, maps(head, embedding, output), strict=True):
         assert (value - wanted).std() < 0.05 * wanted.std()
 
 
