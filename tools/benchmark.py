@@ -197,7 +197,7 @@ def own_forward(
         if not encoder:
             return model(clips, samples, mode="tensor")
         features = model.encode(clips.flatten(0, 1), num_frames=clips.shape[1])
-        return getattr(features, "embedding", features)
+        return features.embedding
 
     return run
 
