@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 
+from echozoo.datasets.shared_frames import rank
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.aggregate import (
     ABSENT,
@@ -193,9 +194,8 @@ def _share_out(rows: Sequence[dict[str, Any]], flags: Sequence[str]) -> None:
 def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
     """Take every frame of every film once.
 
-    Where clips share a frame, the one counts that shows most frames on both sides of it, then the
-    one that starts first: a rule that the order of clips, and so the number of processes, does
-    not enter.
+    Where clips share a frame, the one counts that `echozoo.datasets.shared_frames.rank` prefers,
+    as in inference: a rule that the order of clips, and so the number of processes, does not enter.
 
     Args:
         clips: Scored clips, possibly the same one twice.
@@ -206,12 +206,9 @@ def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
     chosen: dict[tuple[str, int], tuple[tuple, ScoredClip]] = {}
     for clip in clips:
         for frame in clip.rows:
-            place = clip.frames.index(frame)
-            context = min(place, len(clip.frames) - 1 - place)
-            rank = (-context, clip.frames)
-            key = clip.sequence, frame
-            if key not in chosen or rank < chosen[key][0]:
-                chosen[key] = rank, clip
+            key, worth = (clip.sequence, frame), rank(clip.frames, frame)
+            if key not in chosen or worth < chosen[key][0]:
+                chosen[key] = worth, clip
     return [row for key in sorted(chosen) for row in chosen[key][1].rows[key[1]]]
 
 

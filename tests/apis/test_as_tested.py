@@ -1,0 +1,77 @@
+"""What tools/test.py measures is what tools/infer.py writes, frame by frame."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echozoo.apis import EchoInferencer
+from echozoo.datasets.anatomy import split_labels
+from echozoo.datasets.info import read_info
+from echozoo.evaluation.functional.overlap import dice
+from echozoo.films.io import read_volume
+
+ROOT = Path(__file__).resolve().parents[2]
+STRUCTURES = ("lv", "myo", "la")
+# Films have 3 or 4 frames: in clips of 3, two clips share the middle of the longer ones.
+CLIP = 3
+
+pytestmark = pytest.mark.slow
+
+
+def from_test(config: Path, run: Path, data: Path, folder: Path) -> dict[tuple, dict[str, str]]:
+    """Rows of tools/test.py's table by film, frame and structure."""
+    command = [
+        sys.executable, str(ROOT / "tools" / "test.py"), str(config),
+        str(run / "best_x_epoch_1.pth"), "--data-root", str(data), "--work-dir", str(folder),
+        "--cfg-options", "test_dataloader.num_workers=0",
+        "test_dataloader.persistent_workers=False",
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(row["sequence"], int(row["frame"]), row["structure"]): row for row in rows}
+
+
+@pytest.mark.parametrize("kind", ["unet", "automatic"])
+def test_each_frame_has_the_dice_of_its_test(
+    kind: str, phantom: Path, tmp_path: Path, request
+) -> None:
+    run = request.getfixturevalue(kind)
+    config = tmp_path / "tested.py"
+    # With a step on masks, a network whose masks overlap is measured on its label map.
+    config.write_text(
+        f"_base_ = {str(run / 'tiny.py')!r}\n"
+        'model = dict(postprocessing=[dict(type="LargestComponent")])\n'
+        f'test_dataloader = dict(dataset=dict(clip_length={CLIP}, subset="train"))\n'
+    )
+    rows = from_test(config, run, phantom, tmp_path)
+    infer = EchoInferencer(config, run / "best_x_epoch_1.pth", device="cpu", progress=False)
+    films = sorted({sequence for sequence, _, _ in rows})
+    assert 3 in {frame for _, frame, _ in rows}, "a film longer than a clip"
+    scores = []
+    for film in films:
+        path = next(phantom.rglob(f"{film}_half_sequence.nii.gz"))
+        info = read_info(path.parent / f"Info_{film[-3:]}.cfg")
+        order = -1 if info.ed > info.es else 1  # a data set turns films round that begin with ES
+        frames = read_volume(path).array[::order]
+        reference = path.with_name(f"{film}_half_sequence_gt.nii.gz")
+        reference = read_volume(reference, label=True).array[::order]
+        labels = infer(np.ascontiguousarray(frames)).results[0].labels.read()
+        for frame, (mine, true) in enumerate(zip(labels, reference, strict=True)):
+            ours, wanted = (split_labels(maps, STRUCTURES) for maps in (mine, true))
+            for name in STRUCTURES:
+                row = rows[film, frame, name]
+                assert int(row["predicted_px"]) == ours[name].sum(), (film, frame, name)
+                if ours[name].any():
+                    scores.append(float(row["dice"]))
+                    assert scores[-1] == pytest.approx(dice(ours[name], wanted[name]), abs=1e-6)
+    assert np.std(scores) > 0
