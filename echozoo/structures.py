@@ -10,9 +10,11 @@ class EchoDataSample(BaseDataElement):
 
     Data fields (all tensors, present where they make sense):
         gt_labels (T, H, W) uint8: label map at the size of the network's input. 0 is background,
-            k the k-th of ``structures`` (with all three: 1 LV cavity, 2 myocardium, 3 left
-            atrium, as CAMUS stores them).
+            k the k-th of ``structures``.
         native_labels (T, H0, W0) uint8: the label map as it is on disk, for testing.
+        labelled (T, K) bool: which structures of which frames have a reference. The label maps say
+            nothing about the others; a frame without any is filled with 255. Losses, metrics and
+            prompts skip what is not labelled; a sample without this field is labelled throughout.
         points (T, K, P, 2) float32: (x, y) in pixels of the network's input.
         point_labels (T, K, P) int64: 1 foreground, 0 background, -1 padding.
         boxes (T, K, 4) float32: (x1, y1, x2, y2) in pixels of the network's input.

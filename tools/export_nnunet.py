@@ -64,7 +64,7 @@ def frames_of(cfg: Config, part: str) -> Iterator[Frame]:
         leaf.update(pipeline=steps, clip_length=1, test_mode=True)
     for item in DATASETS.build(loader.dataset):
         sample = item["data_samples"]
-        ((file, _, index),) = sample.frame_files
+        ((file, _, index, *_),) = sample.frame_files
         labels = sample.get("native_labels")
         if "labelled" in sample and not sample.labelled.all():
             labels = None

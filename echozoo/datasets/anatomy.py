@@ -1,4 +1,4 @@
-"""The vocabulary of CAMUS: structures and their labels, views, instants."""
+"""The vocabulary: structures and their labels in our files, views, instants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echozoo.errors import ConfigError
 
 
 class Structure(IntEnum):
-    """A segmented structure; its value is its label on disk (0 is background).
+    """A segmented structure; its value is its label in files that we write (0 is background).
 
     Attributes:
         short: Name in configs and tables, "lv".
@@ -84,16 +84,26 @@ def palette(names: Sequence[str] = STRUCTURES) -> list[tuple[int, int, int]]:
     return [structure.colour for structure in choose_structures(names)]
 
 
-def label_table(names: Sequence[str]) -> np.ndarray:
+LABEL_VALUES = {structure.short: structure.value for structure in Structure}
+UNLABELLED = 255
+"""Fills the label map of a frame that has no reference."""
+
+
+def label_table(names: Sequence[str], label_values: Mapping[str, int] = LABEL_VALUES) -> np.ndarray:
     """A table that turns labels on disk into contiguous ones.
 
+    Args:
+        names: Short names of the chosen structures.
+        label_values: Of the structures that the files label, their values there.
+
     Returns:
-        (4,) uint8: entry v is k where v is the label of the k-th chosen structure (counted from
+        (256,) uint8: entry v is k where v is the label of the k-th chosen structure (counted from
         1), and 0 for background and the structures that were not chosen.
     """
-    table = np.zeros(len(Structure) + 1, np.uint8)
+    table = np.zeros(256, np.uint8)
     for k, structure in enumerate(choose_structures(names), start=1):
-        table[structure] = k
+        if structure.short in label_values:
+            table[label_values[structure.short]] = k
     return table
 
 

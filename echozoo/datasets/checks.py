@@ -9,9 +9,6 @@ import numpy as np
 from echozoo.datasets.anatomy import Structure
 from echozoo.errors import DataError
 
-_LABEL_MEANINGS = ", ".join(
-    ["0 background", *(f"{structure.value} {structure.full_name}" for structure in Structure)]
-)
 Size = tuple[int, int]
 Spacing = tuple[float, float]
 
@@ -43,29 +40,41 @@ def check_one_grid(grids: Mapping[str, tuple[Size, Spacing]]) -> tuple[Size, Spa
     return size, spacing
 
 
-def check_same_size(image_file: str, image: np.ndarray, label_file: str, label: np.ndarray) -> None:
+def check_mask_size(
+    image_file: str, image: np.ndarray, label_file: str, label: np.ndarray, aligned: bool = True
+) -> None:
     """Refuse a mask (T, H, W) of another size than its image.
+
+    Args:
+        image_file: Where the image is from.
+        image: (T, H, W).
+        label_file: Where the mask is from.
+        label: Its label maps.
+        aligned: Whether they have to be of as many frames too.
 
     Raises:
         DataError: They differ.
     """
-    if label.shape != image.shape:
+    if label.shape[not aligned :] != image.shape[not aligned :]:
         raise DataError(
             f"{label_file}: mask of {_by(label.shape)} (frames, rows, columns), wanted"
             f" {_by(image.shape)} as its image {image_file}"
         )
 
 
-def check_labels(label_file: str, labels: np.ndarray) -> None:
-    """Refuse a mask with labels that CAMUS does not have.
+def check_labels(label_file: str, labels: np.ndarray, label_values: Mapping[str, int]) -> None:
+    """Refuse a mask with labels that the data set does not have.
 
     Raises:
-        DataError: There is one above 3.
+        DataError: There is one that is neither background nor among ``label_values``.
     """
-    if labels.max() > max(Structure):
-        found = ", ".join(str(value) for value in np.unique(labels)[:8])
+    found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    if not set(found.tolist()) <= {0, *label_values.values()}:
+        names = {part.short: part.full_name for part in Structure}
+        meanings = ", ".join(f"{value} {names[name]}" for name, value in label_values.items())
         raise DataError(
-            f"{label_file}: label values {found}, wanted only {_LABEL_MEANINGS}; convert the mask"
+            f"{label_file}: label values {', '.join(map(str, found[:8]))}, wanted only 0 background,"
+            f" {meanings}; convert the mask"
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,25 +13,57 @@ from echozoo.datasets.layout import ViewFiles
 from echozoo.films.io import read_shape
 
 
+class FrameFiles(NamedTuple):
+    """Where a frame of a film and its mask lie.
+
+    Attributes:
+        image: The image file; frames of one file share a grid.
+        label: The mask file, or None for a frame without labels.
+        index: Of the frame in the image file.
+        label_index: Of its mask in the mask file; None where that has as many frames as the image,
+            in the same order.
+    """
+
+    image: str
+    label: str | None
+    index: int
+    label_index: int | None = None
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the mask file goes frame by frame with the image file."""
+        return self.label_index is None
+
+    @property
+    def index_in_label(self) -> int:
+        """Index of the mask in the mask file."""
+        return self.index if self.label_index is None else self.label_index
+
+
 @dataclass(frozen=True)
 class Film:
-    """The labelled frames of one view of one patient, in temporal order.
+    """The frames of one view of one patient, in temporal order.
 
     Attributes:
         patient, view: Where it is from.
         quality: "Good", "Medium", "Poor", or None where no Info file says.
-        frame_files: For each frame the image file, the mask file and the index in both.
+        frame_files: For each frame its files.
         instants: For each frame "ED", "ES" or "".
     """
 
     patient: str
     view: str
     quality: str | None
-    frame_files: tuple[tuple[str, str, int], ...]
+    frame_files: tuple[FrameFiles, ...]
     instants: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.frame_files)
+
+    @property
+    def labelled(self) -> tuple[int, ...]:
+        """The frames that have a mask."""
+        return tuple(frame for frame, files in enumerate(self.frame_files) if files.label)
 
     def clip(self, frames: tuple[int, ...]) -> dict:
         """The fields of a data sample that say which frames these are."""
@@ -45,19 +79,22 @@ class Film:
 
 
 def still_film(files: ViewFiles, info: Info) -> Film:
-    """The ED and ES images that have masks, as a film of at most two frames (0 ED, 1 ES)."""
-    stills = {key: pair for key, pair in files.stills.items() if pair.label}
+    """The ED and ES images as a film of at most two frames (0 ED, 1 ES)."""
+    stills = files.stills
     return Film(
         files.patient,
         files.view,
         info.quality,
-        tuple((str(pair.image), str(pair.label), 0) for pair in stills.values()),
+        tuple(
+            FrameFiles(str(pair.image), pair.label and str(pair.label), 0)
+            for pair in stills.values()
+        ),
         tuple(stills),
     )
 
 
 def sequence_film(files: ViewFiles, info: Info) -> tuple[Film, bool]:
-    """The sequence of a view that has one, with masks; from ED to ES, whichever way it is stored.
+    """The sequence of a view that has one, from ED to ES, whichever way it is stored.
 
     Frame 0 of the film is its first frame in time after flipping. Where the Info file says ED
     after ES, the film is stored backwards.
@@ -75,19 +112,23 @@ def sequence_film(files: ViewFiles, info: Info) -> tuple[Film, bool]:
     flipped = ed is not None and es is not None and ed > es
     order = range(length)[::-1] if flipped else range(length)
     marks = {order.index(ed): "ED", order.index(es): "ES"} if known else {length - 1: "ES", 0: "ED"}
-    image, label = (str(path) for path in files.film)
+    image, label = (path and str(path) for path in files.film)
     film = Film(
         files.patient,
         files.view,
         info.quality,
-        tuple((image, label, index) for index in order),
+        tuple(FrameFiles(image, label, index) for index in order),
         tuple(marks.get(position, "") for position in range(length)),
     )
     return film, known
 
 
 def random_window(
-    length: int, clip_length: int | None, stride: int, rng: np.random.Generator
+    length: int,
+    clip_length: int | None,
+    stride: int,
+    rng: np.random.Generator,
+    wanted: Sequence[int] | None = None,
 ) -> tuple[int, ...]:
     """Frames of a clip at a random place of a film.
 
@@ -96,15 +137,24 @@ def random_window(
         clip_length: Frames of the clip; None for as many as the film has.
         stride: Frames from one to the next.
         rng: Where the place is drawn from.
+        wanted: Frames of which the clip shows at least one; None for any.
 
     Returns:
         Indices; a film too short for the clip is played to and fro from its first frame.
     """
-    if clip_length is None:
-        return tuple(range(int(rng.integers(min(stride, length))), length, stride))
-    span = (clip_length - 1) * stride + 1
-    start = int(rng.integers(max(length - span, 0) + 1))
-    return _to_and_fro(range(start, start + span, stride), length)
+
+    def window(start: int) -> tuple[int, ...]:
+        if clip_length is None:
+            return tuple(range(start, length, stride))
+        return _to_and_fro(range(start, start + clip_length * stride, stride), length)
+
+    span = length if clip_length is None else (clip_length - 1) * stride + 1
+    last = min(stride, length) - 1 if clip_length is None else max(length - span, 0)
+    starts = range(last + 1)
+    if wanted is not None and len(wanted) < length:
+        # Where a long stride passes all of them by, the clip begins with one and comes back.
+        starts = [start for start in starts if set(wanted) & {*window(start)}] or wanted
+    return window(int(starts[int(rng.integers(len(starts)))]))
 
 
 def tiling_windows(length: int, clip_length: int | None, stride: int) -> list[tuple[int, ...]]:

@@ -40,6 +40,16 @@ def valid_size(results: dict) -> tuple[int, int]:
     return results.get("valid_size", results["images"].shape[1:])
 
 
+def labelled(results: dict) -> np.ndarray:
+    """Return which structures of which frames have a reference, (T, K) bool.
+
+    All, where a loading step of another kind than ours has not said it.
+    """
+    if "labelled" in results:
+        return results["labelled"]
+    return np.ones((len(results["images"]), len(results["structures"])), bool)
+
+
 def pixel_size(results: dict) -> tuple[float, float]:
     """Return the size (dy, dx) of a pixel of the clip as it is now, after any resizing.
 

@@ -14,6 +14,7 @@ from echozoo.structures import EchoDataSample
 _FIELDS = {
     "gt_labels": "labels",
     "native_labels": "native_labels",
+    "labelled": "labelled",
     "points": "points",
     "point_labels": "point_labels",
     "boxes": "boxes",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from echozoo.datasets.checks import check_labels, check_one_grid, check_same_size
+from echozoo.datasets.checks import check_labels, check_mask_size, check_one_grid
+from echozoo.datasets.films import FrameFiles
 from echozoo.datasets.transforms.geometry import ResizeClip
-from echozoo.datasets.transforms.loading import LoadClip, choose_labels
+from echozoo.datasets.transforms.loading import LoadClip, put_labels
 from echozoo.films.cache import cached_array, cached_volume
 from echozoo.registry import TRANSFORMS
+
+FACTS = ("spacing", "native_size", "valid_size")
 
 
 @TRANSFORMS.register_module()
@@ -19,7 +23,7 @@ class LoadResizedClip(BaseTransform):
     """`LoadClip` and `ResizeClip` in one step, for training: the cache holds the resized frames.
 
     A frame is resized once, not once an epoch, and less is read of it. In test mode, where the
-    native masks are wanted too, and for frames without masks it is the two steps.
+    native masks are wanted too, it is the two steps.
 
     Args:
         size: As in `ResizeClip`.
@@ -37,47 +41,46 @@ class LoadResizedClip(BaseTransform):
             ConfigError: As `ResizeClip`.
             DataError: As `LoadClip`.
         """
-        frame_files = results["frame_files"]
-        if results["test_mode"] or not all(label for _, label, _ in frame_files):
+        if results["test_mode"]:
             return self.resize(self.load(results))
-        masks = {image: label for image, label, _ in frame_files}
-        clips = {image: self._resized(image, label, results) for image, label in masks.items()}
+        frame_files: Sequence[FrameFiles] = results["frame_files"]
+        images = dict.fromkeys(files.image for files in frame_files)
+        clips = {image: self._resized(image, None, results) for image in images}
         results["native_size"], results["spacing"] = check_one_grid(
-            {
-                image: (tuple(facts["native_size"]), tuple(facts["spacing"]))
-                for image, (_, facts) in clips.items()
-            }
+            {image: (facts["native_size"], facts["spacing"]) for image, (_, facts) in clips.items()}
         )
-        results["images"], labels = np.stack(
-            [clips[image][0][:, index] for image, _, index in frame_files], axis=1
-        )  # (T, H, W) each
-        results["labels"] = choose_labels(labels, results["structures"])
-        _, facts = clips[frame_files[0][0]]
-        results["input_size"] = labels.shape[1:]
-        results["valid_size"] = tuple(facts["valid_size"])
+        results["images"] = np.stack(
+            [clips[files.image][0][files.index] for files in frame_files]
+        )  # (T, H, W)
+        masks = {files.label: files for files in frame_files if files.label}
+        masks = {label: self._resized(f.image, f, results)[0] for label, f in masks.items()}
+        put_labels(results, [f.label and masks[f.label][f.index_in_label] for f in frame_files])
+        results["input_size"] = results["images"].shape[1:]
+        results["valid_size"] = tuple(clips[frame_files[0].image][1]["valid_size"])
         return results
 
-    def _resized(self, image: str, label: str, results: dict) -> tuple[np.ndarray, dict]:
-        """All frames of a file and their masks (2, T, H, W), and their geometry."""
-        cache_dir = Path(results["cache_dir"])
+    def _resized(self, image: str, mask: FrameFiles | None, results: dict) -> tuple[np.ndarray, dict]:
+        """All frames of an image, or of a frame's mask, (T, H, W), and the image's geometry."""
+        cache_dir, key = Path(results["cache_dir"]), "labels" if mask else "images"
 
         def make() -> tuple[np.ndarray, dict]:
             frames = cached_volume(image, cache_dir)
-            masks = cached_volume(label, cache_dir, label=True)
-            check_same_size(image, frames.array, label, masks.array)
-            check_labels(label, masks.array)
-            clip = self.resize(
-                {
-                    "images": frames.array,
-                    "labels": masks.array,
-                    "spacing": frames.spacing,
-                    "native_size": frames.array.shape[1:],
-                    "image_size": results["image_size"],
-                }
-            )
-            facts = {key: clip[key] for key in ("spacing", "native_size", "valid_size")}
-            return np.stack([clip["images"], clip["labels"]]), facts
+            clip = {
+                "images": frames.array,
+                "spacing": frames.spacing,
+                "native_size": frames.array.shape[1:],
+                "image_size": results["image_size"],
+            }
+            if mask:
+                labels = cached_volume(mask.label, cache_dir, label=True).array
+                check_mask_size(image, frames.array, mask.label, labels, mask.aligned)
+                check_labels(mask.label, labels, results["label_values"])
+                clip |= {"images": frames.array[:1], "labels": labels}
+            clip = self.resize(clip)
+            return clip[key], {name: clip[name] for name in FACTS}
 
-        kind = "{}x{}".format(*self.resize.target_size(results))
+        kind = "{}-{}x{}".format(key, *self.resize.target_size(results))
         kind += "-fit" if self.resize.keep_aspect else ""
-        return cached_array((Path(image), Path(label)), cache_dir, kind, make)
+        sources = (Path(image), Path(mask.label)) if mask else (Path(image),)
+        array, facts = cached_array(sources, cache_dir, kind, make)
+        return array, {name: facts[name] and tuple(facts[name]) for name in FACTS}

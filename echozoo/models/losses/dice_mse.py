@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from echozoo.models.losses.dice_ce import soft_dice_loss, summed_dims
+from echozoo.models.losses.base import DiceAndPixelLoss
 from echozoo.registry import MODELS
 
 
 @MODELS.register_module()
-class DiceMSELoss(nn.Module):
+class DiceMSELoss(DiceAndPixelLoss):
     """Weighted sum of a soft Dice loss and the mean squared error of K masks' probabilities.
 
     Args:
         dice_weight: Weight of Dice; the document states none.
         mse_weight: Weight of the squared error.
-        dice_over: What one Dice is taken over, as in `DiceCELoss`.
+        dice_over: What one Dice is taken over, see `DiceAndPixelLoss`.
         eps: Keeps Dice finite where both masks are empty.
     """
+
+    pixel_name = "loss_mse"
 
     def __init__(
         self,
@@ -29,23 +30,8 @@ class DiceMSELoss(nn.Module):
         dice_over: Literal["sample", "batch"] = "sample",
         eps: float = 1e-5,
     ) -> None:
-        super().__init__()
-        self.dice_weight = dice_weight
-        self.mse_weight = mse_weight
-        self.summed_dims = summed_dims(dice_over)
-        self.eps = eps
+        super().__init__(dice_weight, mse_weight, dice_over, eps)
 
-    def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Compute both terms.
-
-        Args:
-            logits: Predicted logits (N, K, h, w).
-            masks: Reference masks (N, K, h, w) in {0, 1}, of the logits' dtype.
-
-        Returns:
-            ``loss_dice`` and ``loss_mse``, scalars, already weighted.
-        """
-        probabilities = logits.sigmoid()
-        dice = soft_dice_loss(probabilities, masks, self.summed_dims, self.eps)
-        mse = F.mse_loss(probabilities, masks)
-        return {"loss_dice": self.dice_weight * dice.mean(), "loss_mse": self.mse_weight * mse}
+    def of_pixels(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Squared error of the probabilities (N, K, h, w)."""
+        return (logits.sigmoid() - masks).square()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from echozoo.models.losses.dice_ce import soft_dice_loss
+from echozoo.models.losses.base import DICE_OVER, soft_dice_loss
 from echozoo.registry import MODELS
 
 
@@ -36,12 +37,16 @@ class StructureDiceLoss(nn.Module):
         Args:
             logits: (N, K + 1, H, W), background first.
             labels: (N, H, W), 0 to K.
-            **_: What mmseg hands to every loss (weights, the index to ignore): CAMUS has neither.
+            **_: What mmseg hands to every loss: weights, and the index to ignore. Frames without
+                labels do not come here, see `ClipEncoderDecoder`.
 
         Returns:
             The weighted loss, a scalar.
         """
         masks = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]  # (N, K, H, W)
         probabilities = logits.softmax(dim=1)[:, 1:]  # (N, K, H, W)
-        loss = soft_dice_loss(probabilities, masks.to(logits.dtype), (-2, -1), self.eps)
-        return self.loss_weight * loss.mean()
+        labelled = torch.ones(masks.shape[:2], dtype=torch.bool, device=masks.device)
+        loss = soft_dice_loss(
+            probabilities, masks.to(logits.dtype), labelled, DICE_OVER["sample"], self.eps
+        )
+        return self.loss_weight * loss

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.dist import all_reduce_dict
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from echozoo.models.checkpoints import initialise
@@ -82,6 +83,11 @@ def frames_of(clips: Tensor) -> Tensor:
     return clips.flatten(0, 1)  # (B, T, C, H, W) -> (B * T, C, H, W)
 
 
+def has_labels(sample: BaseDataElement) -> bool:
+    """Whether any structure of any frame of a sample has a reference."""
+    return "gt_labels" in sample and ("labelled" not in sample or bool(sample.labelled.any()))
+
+
 def labels_of(samples: Sequence, size: tuple[int, int]) -> Tensor:
     """Collect the label maps of a batch at a given size.
 
@@ -96,3 +102,24 @@ def labels_of(samples: Sequence, size: tuple[int, int]) -> Tensor:
     if labels.shape[-2:] == tuple(size):
         return labels
     return nn.functional.interpolate(labels[:, None], size=size, mode="nearest-exact")[:, 0]
+
+
+def labelled_of(samples: Sequence, num_structures: int) -> Tensor:
+    """Collect which structures of which frames of a batch have a reference.
+
+    Args:
+        samples: B data samples with ``gt_labels`` (T, H, W); one without ``labelled`` (T, K) has
+            references of all.
+        num_structures: K.
+
+    Returns:
+        (B * T, K) bool.
+    """
+    return torch.cat(
+        [
+            sample.labelled
+            if "labelled" in sample
+            else sample.gt_labels.new_ones((len(sample.gt_labels), num_structures), dtype=torch.bool)
+            for sample in samples
+        ]
+    )

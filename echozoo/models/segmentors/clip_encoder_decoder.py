@@ -9,7 +9,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, summed
+from echozoo.errors import DataError
+from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, has_labels, labelled_of, summed
 from echozoo.models.segmentors.predictions import attach_label_map
 from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS
@@ -21,7 +22,8 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
     """Any backbone, neck and head of mmseg, fed with the frames of clips.
 
     The baselines without prompts (U-Net, CE-Net) are configs of this; so is every other model
-    that mmseg can build. Classes are the background and the K structures.
+    that mmseg can build. Classes are the background and the K structures. Frames without labels
+    give their context where the backbone looks at other frames, and count in no loss.
 
     Args:
         adapters: What goes around layers of the parts (see
@@ -79,16 +81,51 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K + 1, H, W)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_label_map(sample, clip, self.postprocessing)
-            if self.measure_loss and "gt_labels" in sample:
-                losses = self.decode_head.loss_by_feat(clip.float(), _frame_samples([sample]))
-                sample.loss = summed(losses)
+            if self.measure_loss and has_labels(sample):
+                (logits,), frames = _labelled([clip.float()], _frame_samples([sample]))
+                sample.loss = summed(self.decode_head.loss_by_feat(logits, frames))
         return list(data_samples)
 
+    # mmseg's losses know label maps alone: only frames that have one reach the heads in training.
 
-def _frame_samples(samples: Sequence[EchoDataSample]) -> list[SegDataSample]:
-    """Give mmseg's losses one sample a frame, in the order of the folded batch."""
-    return [
-        SegDataSample(gt_sem_seg=PixelData(data=labels[None].long()))  # (1, H, W)
-        for sample in samples
-        for labels in sample.gt_labels
-    ]
+    def _decode_head_forward_train(
+        self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        return super()._decode_head_forward_train(*_labelled(inputs, data_samples))
+
+    def _auxiliary_head_forward_train(
+        self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        return super()._auxiliary_head_forward_train(*_labelled(inputs, data_samples))
+
+
+def _frame_samples(samples: Sequence[EchoDataSample]) -> list[SegDataSample | None]:
+    """Give mmseg's losses one sample a frame, in the order of the folded batch; None: no labels.
+
+    Raises:
+        DataError: A frame has labels of some structures alone, of which no label map can be made.
+    """
+    frames = []
+    for sample in samples:
+        known = labelled_of([sample], 1)  # (T, K), or (T, 1)
+        if (known.any(1) != known.all(1)).any():
+            raise DataError(
+                f"{sample.get('sequence', 'a clip')}: labels of some structures of a frame alone,"
+                " wanted all or none of them, as this model gives each pixel one class; choose"
+                " structures=... that are all labelled, or a model with a mask for each structure"
+            )
+        frames += [
+            SegDataSample(gt_sem_seg=PixelData(data=labels[None].long())) if there else None
+            for labels, there in zip(sample.gt_labels, known.any(1).tolist(), strict=True)
+        ]  # (1, H, W) each
+    return frames
+
+
+def _labelled(
+    maps: Sequence[Tensor], samples: list[SegDataSample | None]
+) -> tuple[Sequence[Tensor], list[SegDataSample]]:
+    """Maps (N, C, h, w) and samples of the frames with labels."""
+    places = [place for place, sample in enumerate(samples) if sample is not None]
+    if len(places) == len(samples):
+        return maps, samples
+    return [one[places] for one in maps], [samples[place] for place in places]

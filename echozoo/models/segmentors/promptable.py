@@ -9,7 +9,14 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from echozoo.models.prompts import Features, Prompts
-from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, labels_of, summed
+from echozoo.models.segmentors.base import (
+    ClipSegmentorMixin,
+    frames_of,
+    has_labels,
+    labelled_of,
+    labels_of,
+    summed,
+)
 from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.models.segmentors.predictions import attach_structure_masks
 from echozoo.postprocessing import Postprocessing
@@ -38,8 +45,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             ``(features, prompts, output_tokens)``.
         decoder: Mask decoder; its ``output_tokens()`` are those that the prompt head gets.
         neck: Between backbone and the rest; (N, E, h, w) in and out.
-        loss: Called as ``(logits, masks)`` on the decoder's own resolution; None for a model that
-            only predicts.
+        loss: Called as ``(logits, masks, labelled)`` on the decoder's own resolution; None for a
+            model that only predicts.
         adapters: What goes around layers of the parts (see
             `echozoo.models.passes.adapting.add_adapters`), before any is frozen.
         frozen: Name patterns of parameters that do not train.
@@ -108,7 +115,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
-            if self.measure_loss and "gt_labels" in sample:
+            if self.measure_loss and has_labels(sample):
                 sample.loss = summed(self._loss(clip, [sample]))
         return list(data_samples)
 
@@ -181,4 +188,5 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         labels = labels_of(samples, logits.shape[-2:])  # (N, h, w)
         structures = torch.arange(1, logits.shape[1] + 1, device=labels.device)
         masks = labels[:, None] == structures.view(1, -1, 1, 1)  # (N, K, h, w)
-        return self.loss_function(logits.float(), masks.float())
+        labelled = labelled_of(samples, logits.shape[1])  # (N, K)
+        return self.loss_function(logits.float(), masks.float(), labelled)
