@@ -29,7 +29,7 @@ class EchoDataSample(BaseDataElement):
             names one film ("patient0001_4CH").
         frames (tuple of T int): indices into the film, from 0.
         frame_files (tuple of T): of each frame the image file, its mask file or None, and its
-            index in both.
+            index in both (an `echozoo.datasets.films.FrameFiles`).
         instants (tuple of T str): "ED", "ES" or "" for the frames between.
         structures (tuple of K str): "lv", "myo", "la".
         spacing (dy, dx): mm a pixel of the native grid, or None where unknown.

@@ -24,8 +24,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.datasets.anatomy import INSTANTS, QUALITIES, STRUCTURES, VIEWS
-from echozoo.datasets.checks import check_labels, check_same_size
+from echozoo.datasets.anatomy import INSTANTS, LABEL_VALUES, QUALITIES, STRUCTURES, VIEWS
+from echozoo.datasets.checks import check_labels, check_mask_size
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import find_split_folder, read_split_files
@@ -104,8 +104,8 @@ def _check_image(finding: Finding, path: Path, image: Volume) -> None:
 def _check_mask(
     finding: Finding, image_path: Path, image: Volume, path: Path, mask: Volume
 ) -> None:
-    _attempt(finding, check_same_size, str(image_path), image.array, str(path), mask.array)
-    _attempt(finding, check_labels, str(path), mask.array)
+    _attempt(finding, check_mask_size, str(image_path), image.array, str(path), mask.array)
+    _attempt(finding, check_labels, str(path), mask.array, LABEL_VALUES)
     finding.labels.update(np.unique(mask.array).tolist())
     if not np.allclose(mask.spacing, image.spacing, rtol=1e-3):
         finding.problems.append(

@@ -14,7 +14,10 @@ val_dataloader = images
 test_dataloader = images
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 train_cfg = dict(max_epochs=200)
-val_evaluator = [dict(type="CAMUSMetric", surface=False, report=False), dict(type="LossMetric")]
+val_evaluator = [
+    dict(type="SegmentationMetric", surface=False, report=False),
+    dict(type="LossMetric"),
+]
 default_hooks = dict(checkpoint=dict(save_best="val/loss", rule="less"))
 
 scales = dict(tiny=dict(train_dataloader=dict(batch_size=8)))

@@ -72,9 +72,10 @@ def check_labels(label_file: str, labels: np.ndarray, label_values: Mapping[str,
     if not set(found.tolist()) <= {0, *label_values.values()}:
         names = {part.short: part.full_name for part in Structure}
         meanings = ", ".join(f"{value} {names[name]}" for name, value in label_values.items())
+        values = ", ".join(map(str, found[:8]))
         raise DataError(
-            f"{label_file}: label values {', '.join(map(str, found[:8]))}, wanted only 0 background,"
-            f" {meanings}; convert the mask"
+            f"{label_file}: label values {values}, wanted only 0 background, {meanings}; convert"
+            " the mask"
         )
 
 

@@ -1,4 +1,4 @@
-"""Films in temporal order, from ED to ES, and the clips that are cut from them."""
+"""Where films lie, and the clips that are cut from them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-
-from echozoo.datasets.info import Info
-from echozoo.datasets.layout import ViewFiles
-from echozoo.films.io import read_shape
 
 
 class FrameFiles(NamedTuple):
@@ -41,21 +37,23 @@ class FrameFiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Film:
-    """The frames of one view of one patient, in temporal order.
+class FilmFiles:
+    """Where the frames of one view of one patient and their masks lie, in temporal order.
 
     Attributes:
         patient, view: Where it is from.
-        quality: "Good", "Medium", "Poor", or None where no Info file says.
         frame_files: For each frame its files.
         instants: For each frame "ED", "ES" or "".
+        quality: "Good", "Medium", "Poor", or None where nobody says.
+        sequence: Name of the film; patient and view where the patient has one film a view.
     """
 
     patient: str
     view: str
-    quality: str | None
     frame_files: tuple[FrameFiles, ...]
     instants: tuple[str, ...]
+    quality: str | None = None
+    sequence: str = ""
 
     def __len__(self) -> int:
         return len(self.frame_files)
@@ -70,57 +68,12 @@ class Film:
         return {
             "patient": self.patient,
             "view": self.view,
-            "sequence": f"{self.patient}_{self.view}",
+            "sequence": self.sequence or f"{self.patient}_{self.view}",
             "quality": self.quality,
             "frames": frames,
             "instants": tuple(self.instants[frame] for frame in frames),
             "frame_files": tuple(self.frame_files[frame] for frame in frames),
         }
-
-
-def still_film(files: ViewFiles, info: Info) -> Film:
-    """The ED and ES images as a film of at most two frames (0 ED, 1 ES)."""
-    stills = files.stills
-    return Film(
-        files.patient,
-        files.view,
-        info.quality,
-        tuple(
-            FrameFiles(str(pair.image), pair.label and str(pair.label), 0)
-            for pair in stills.values()
-        ),
-        tuple(stills),
-    )
-
-
-def sequence_film(files: ViewFiles, info: Info) -> tuple[Film, bool]:
-    """The sequence of a view that has one, from ED to ES, whichever way it is stored.
-
-    Frame 0 of the film is its first frame in time after flipping. Where the Info file says ED
-    after ES, the film is stored backwards.
-
-    Returns:
-        The film, and whether ED and ES are where the Info file says. Where it says nothing, or
-        frames that the film does not have, they are its first and last frame.
-
-    Raises:
-        DataError: The sequence's header cannot be read.
-    """
-    length = read_shape(files.film.image)[0]
-    ed, es = info.ed, info.es
-    known = ed is not None and es is not None and ed != es and max(ed, es) < length
-    flipped = ed is not None and es is not None and ed > es
-    order = range(length)[::-1] if flipped else range(length)
-    marks = {order.index(ed): "ED", order.index(es): "ES"} if known else {length - 1: "ES", 0: "ED"}
-    image, label = (path and str(path) for path in files.film)
-    film = Film(
-        files.patient,
-        files.view,
-        info.quality,
-        tuple(FrameFiles(image, label, index) for index in order),
-        tuple(marks.get(position, "") for position in range(length)),
-    )
-    return film, known
 
 
 def random_window(
@@ -148,9 +101,9 @@ def random_window(
             return tuple(range(start, length, stride))
         return _to_and_fro(range(start, start + clip_length * stride, stride), length)
 
-    span = length if clip_length is None else (clip_length - 1) * stride + 1
-    last = min(stride, length) - 1 if clip_length is None else max(length - span, 0)
-    starts = range(last + 1)
+    starts = range(min(stride, length))
+    if clip_length is not None:
+        starts = range(max(length - (clip_length - 1) * stride, 1))
     if wanted is not None and len(wanted) < length:
         # Where a long stride passes all of them by, the clip begins with one and comes back.
         starts = [start for start in starts if set(wanted) & {*window(start)}] or wanted

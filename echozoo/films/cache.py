@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from echozoo.films.integrity import source_files
-from echozoo.films.io import Volume, read_volume
+from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_shape, read_volume
 from echozoo.notices import notice
 
 _FORMAT = 2
@@ -83,6 +83,13 @@ def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) 
     )
     dy, dx = facts["spacing"]
     return Volume(array, (dy, dx))
+
+
+def cached_length(path: str | Path, cache_dir: str | Path) -> int:
+    """Frames of a film, by its header where that can be believed, else by reading it once."""
+    if str(path).endswith(IMAGE_SUFFIXES):
+        return read_shape(path)[0]
+    return len(cached_volume(path, cache_dir).array)
 
 
 def cached_array(

@@ -114,15 +114,29 @@ def test_only_es(make_camus, tmp_path, said):
     assert shown(sample) == [1, 1]
 
 
-def test_images_without_masks_are_left_out(make_camus, tmp_path, said):
+def test_one_mask_missing_keeps_the_clip_and_the_other(make_camus, tmp_path, said):
     root = make_camus(views=("4CH",))
     for path in root.glob("*/*/*_ES_gt*"):
         path.unlink()
-    assert build(root, tmp_path)[0]["instants"] == ("ED", "ED")
+    clip = build(root, tmp_path)[0]
+    assert clip["instants"] == ("ED", "ES")
+    assert clip["labelled"].tolist() == [[True] * 3, [False] * 3]
+    np.testing.assert_array_equal(clip["labels"][0], make_camus.label(0))
+    assert (clip["labels"][1] == 255).all()
     assert "ES masks (1)" in said[-1]
-    for path in root.glob("*/*/*_ED_gt*"):
+    assert len(build(root, tmp_path, clip_length=1)) == 1
+    assert len(build(root, tmp_path, clip_length=1, test_mode=True)) == 2
+
+
+def test_without_any_mask_there_is_nothing_to_train(make_camus, tmp_path, said):
+    root = make_camus(views=("4CH",))
+    for path in root.glob("*/*/*_gt*"):
         path.unlink()
     assert "no sample in 1 patients" in refusal(DataError, root, tmp_path)
+    clip = build(root, tmp_path, test_mode=True)[0]
+    assert "masks of films (1)" in said[-1]
+    assert not clip["labelled"].any()
+    assert (clip["native_labels"] == 255).all()
 
 
 def test_quality(make_camus, tmp_path, said):
@@ -202,7 +216,7 @@ def test_a_sequence_from_es_to_ed_is_flipped(make_camus, tmp_path):
     assert sample["instants"] == ("ED", "", "", "", "", "", "ES")
     assert shown(sample) == list(range(7))[::-1]
     np.testing.assert_array_equal(sample["labels"], [make_camus.label(k) for k in range(7)][::-1])
-    assert [index for _, _, index in sample["frame_files"]] == list(range(7))[::-1]
+    assert [files.index for files in sample["frame_files"]] == list(range(7))[::-1]
 
 
 def test_instants_are_where_info_says(make_camus, tmp_path, said):
@@ -234,7 +248,7 @@ def test_views_without_a_sequence_are_left_out(make_camus, tmp_path, said):
     for name, text in zip(("training", "validation", "testing"), lists, strict=True):
         (root / f"database_split/subgroup_{name}.txt").write_text(text)
     build(root, tmp_path, split="files", frames="sequence")
-    assert "2 samples of 3 patients; absent: sequences (3), masks of sequences (1)" in said[-1]
+    assert "2 samples of 3 patients; absent: sequences (3), masks of films (1)" in said[-1]
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 9, 16, 19])

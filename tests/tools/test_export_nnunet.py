@@ -92,7 +92,7 @@ def dice(root: Path, masks: Path, work_dir: Path, frames: str) -> float:
     options += [f"frames={frames}", "--work-dir", str(work_dir)]
     options += ["--cfg-options", f"model.folder={masks}", "test_dataloader.num_workers=0"]
     cfg = launch.read_config(args.parse_args(options))
-    cfg.test_evaluator = dict(type="CAMUSMetric")
+    cfg.test_evaluator = dict(type="SegmentationMetric")
     return launch.build_runner(cfg).test()["camus/dice_with_empty_as_0"]
 
 

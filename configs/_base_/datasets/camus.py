@@ -53,9 +53,9 @@ test_dataloader = dict(
     dataset=dict(subset="test", pipeline=test_pipeline, test_mode=True, **shared),
 )
 
-val_evaluator = dict(type="CAMUSMetric", surface=False, report=False)
+val_evaluator = dict(type="SegmentationMetric", surface=False, report=False)
 test_evaluator = [
-    dict(type="CAMUSMetric"),
+    dict(type="SegmentationMetric"),
     dict(type="TemporalConsistencyMetric", limits="camus"),
     dict(type="EjectionFractionMetric"),
 ]

@@ -59,7 +59,9 @@ class LoadResizedClip(BaseTransform):
         results["valid_size"] = tuple(clips[frame_files[0].image][1]["valid_size"])
         return results
 
-    def _resized(self, image: str, mask: FrameFiles | None, results: dict) -> tuple[np.ndarray, dict]:
+    def _resized(
+        self, image: str, mask: FrameFiles | None, results: dict
+    ) -> tuple[np.ndarray, dict]:
         """All frames of an image, or of a frame's mask, (T, H, W), and the image's geometry."""
         cache_dir, key = Path(results["cache_dir"]), "labels" if mask else "images"
 

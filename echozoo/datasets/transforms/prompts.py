@@ -1,7 +1,8 @@
 """Prompts from masks: points, boxes and coarse masks, one set for every structure and frame.
 
 They are made last, from the labels as the other transforms left them. Points are (x, y), in
-pixels of the network's input; pixel centres have whole coordinates.
+pixels of the network's input; pixel centres have whole coordinates. Where a structure of a frame
+is not labelled, its prompt says nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from echozoo.datasets.transforms.base import valid_size
+from echozoo.datasets.transforms.base import labelled, valid_size
 from echozoo.errors import ConfigError, DataError
 from echozoo.registry import TRANSFORMS
 
 FOREGROUND, BACKGROUND, PADDING = 1, 0, -1
 
 
-def _masks(results: dict, size: tuple[int, int]) -> np.ndarray:
-    """Return the masks (T, K, h, w) of all structures, on the top left part of that size.
+def _masks(results: dict, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the masks of all structures, on the top left part of that size, and which are there.
+
+    Returns:
+        (T, K, h, w) bool, and (T, K) bool, False where a structure of a frame is not labelled.
 
     Raises:
         DataError: The clip has no masks.
@@ -33,7 +37,7 @@ def _masks(results: dict, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     labels = results["labels"][:, None, :height, :width]  # (T, 1, h, w)
     values = np.arange(1, len(results["structures"]) + 1)
-    return labels == values[:, None, None]  # (T, K, h, w)
+    return labels == values[:, None, None], labelled(results)
 
 
 # Each rule takes a mask (h, w) with at least one pixel and returns num (x, y) of its pixels.
@@ -87,7 +91,7 @@ class PointPrompts(BaseTransform):
 
     A structure that is absent from a frame gets points of the background, labelled as such, as
     in published SAMUS: random ones with the rule "random", else the middle of the raster. Where
-    there is no such pixel at all, points are padding (label -1).
+    there is no such pixel at all, or no label, points are padding (label -1).
 
     Args:
         rule: Where foreground points lie. "random": drawn uniformly from the structure
@@ -119,11 +123,11 @@ class PointPrompts(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``points`` (T, K, P, 2) float32 and ``point_labels`` (T, K, P) int64."""
-        masks = _masks(results, valid_size(results))
+        masks, there = _masks(results, valid_size(results))
         shape = (*masks.shape[:2], self.num_points + self.num_background)
         points = np.zeros((*shape, 2), np.float32)
         labels = np.full(shape, PADDING, np.int64)
-        for index in np.ndindex(masks.shape[:2]):
+        for index in zip(*np.nonzero(there), strict=True):
             self._place(masks[index], points[index], labels[index], results["rng"])
         results["points"] = points
         results["point_labels"] = labels
@@ -148,7 +152,8 @@ class BoxPrompts(BaseTransform):
     """A tight box around every structure in every frame: ``boxes``.
 
     Corners are centres of the outermost pixels. For a structure that is absent from a frame the
-    box is the whole image: it may be anywhere in it, or nowhere.
+    box is the whole image: it may be anywhere in it, or nowhere. Where a structure is not labelled
+    the box is empty, (0, 0, 0, 0).
 
     Args:
         jitter: Centre and size of a box change by up to this part of its size (published SAMUS,
@@ -160,11 +165,11 @@ class BoxPrompts(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``boxes`` (T, K, 4) float32: (x1, y1, x2, y2)."""
-        masks = _masks(results, valid_size(results))
+        masks, there = _masks(results, valid_size(results))
         height, width = masks.shape[2:]
         last = np.array([width - 1, height - 1] * 2)
-        boxes = np.empty((*masks.shape[:2], 4), np.float32)
-        for index in np.ndindex(masks.shape[:2]):
+        boxes = np.zeros((*masks.shape[:2], 4), np.float32)
+        for index in zip(*np.nonzero(there), strict=True):
             rows = np.flatnonzero(masks[index].any(axis=1))
             columns = np.flatnonzero(masks[index].any(axis=0))
             if rows.size:
@@ -188,7 +193,7 @@ class MaskPrompts(BaseTransform):
     """A coarse mask of every structure in every frame, as logits: ``mask_prompts``.
 
     A pixel's logit is linear in the part of it that the structure covers, so an absent structure
-    is the same negative number everywhere.
+    is the same negative number everywhere, and one that is not labelled 0.
 
     Args:
         size: Size (h, w) of the coarse masks: 4 times the size of the image embedding.
@@ -202,9 +207,9 @@ class MaskPrompts(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add ``mask_prompts`` (T, K, h, w) float32."""
         # The whole input, padding included: the coarse mask lies over all of the embedding.
-        masks = _masks(results, results["images"].shape[1:])
-        cover = np.empty((*masks.shape[:2], *self.size), np.float32)
-        for index in np.ndindex(masks.shape[:2]):
+        masks, there = _masks(results, results["images"].shape[1:])
+        cover = np.full((*masks.shape[:2], *self.size), 0.5, np.float32)
+        for index in zip(*np.nonzero(there), strict=True):
             cover[index] = cv2.resize(
                 masks[index].astype(np.float32), self.size[::-1], interpolation=cv2.INTER_AREA
             )

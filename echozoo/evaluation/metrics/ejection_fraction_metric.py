@@ -21,8 +21,8 @@ from echozoo.evaluation.functional.ejection_fraction import (
     EjectionFraction,
     ejection_fraction_of_disks,
 )
-from echozoo.evaluation.metrics.camus_metric import ScoredClip, masks_of, merge_clips
 from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.metrics.segmentation_metric import ScoredClip, case_masks, merge_clips
 from echozoo.evaluation.patients import info_reference
 from echozoo.evaluation.report import origin, write_content, write_rows
 from echozoo.registry import METRICS
@@ -52,8 +52,8 @@ class PatientResult:
 class EjectionFractionMetric(CaseMetric):
     """EDV, ESV and EF of each patient from predicted LV masks, against the reference masks.
 
-    Stands beside `CAMUSMetric` in a config's ``test_evaluator``. Biplane by the method of disks
-    where both views show ED and ES, otherwise single-plane, and named so in the table, the files
+    Stands beside `SegmentationMetric` in a config's ``test_evaluator``. Biplane by the method of
+    disks where both views show ED and ES, otherwise single-plane, and named so in the table, the files
     and ``num_biplane``; prediction and reference are always measured the same way. Volumes come
     from the native grid, so a sample of unknown spacing has none. A patient whose prediction shows
     no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
@@ -61,7 +61,7 @@ class EjectionFractionMetric(CaseMetric):
     Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
     the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
     ``pp`` are percentage points. Bias is predicted - reference. Where samples have the meta field
-    ``info`` (an `echozoo.films.io.Info`), also ``info_ef_mae_pp`` and so on, against what the
+    ``info`` (an `echozoo.datasets.info.Info`), also ``info_ef_mae_pp`` and so on, against what the
     Info files say, in the convention of each patient's Info file.
 
     Args:
@@ -168,18 +168,18 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
 
     Returns:
         The clip; a frame's row holds ``prediction`` and ``reference`` as `Disks`. Without frames
-        where it shows no ED or ES, has no LV among its structures, or is of unknown spacing.
+        where it shows no ED or ES with a labelled LV, or is of unknown spacing.
 
     Raises:
         DataError: Masks are missing or do not fit the reference.
     """
-    predictions, labels = masks_of(sample)
+    predictions, labels, labelled = case_masks(sample)
     frames = tuple(int(frame) for frame in sample["frames"])
     rows: dict[int, list[dict[str, Any]]] = {}
     if "lv" in sample["structures"] and sample["spacing"] is not None:
         lv = sample["structures"].index("lv")
         for place, (frame, instant) in enumerate(zip(frames, sample["instants"], strict=True)):
-            if instant in _INSTANTS and frame not in rows:
+            if instant in _INSTANTS and frame not in rows and labelled[place, lv]:
                 rows[frame] = [
                     {
                         "patient": sample["patient"],

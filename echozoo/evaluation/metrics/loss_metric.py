@@ -19,22 +19,24 @@ class ClipLoss:
     sequence: str
     frames: tuple[int, ...]
     loss: float
+    weight: int
+    """Its frames with labels, repetitions included."""
 
 
 @METRICS.register_module()
 class LossMetric(CaseMetric):
-    """Mean over the frames of the training loss, without augmentation and with testing's prompts.
+    """Mean training loss of the labelled frames, without augmentation, with testing's prompts.
 
     The segmentor measures the loss of every clip where the config says so; together with the rule
     for the checkpoint, "the model of least loss" is three lines::
 
         model = dict(measure_loss=True)
-        val_evaluator = [dict(type="CAMUSMetric", surface=False), dict(type="LossMetric")]
+        val_evaluator = [dict(type="SegmentationMetric", surface=False), dict(type="LossMetric")]
         default_hooks = dict(checkpoint=dict(save_best="val/loss", rule="less"))
 
     mmengine's own validation loss is a mean over batches, different in every process. Here a clip
-    weighs as much as it has frames, however clips are batched and dealt to processes, and counts
-    once where a sampler repeats it. The key is ``val/loss``; NaN, of a diverged model, is never
+    weighs as much as it has frames with labels, however clips are batched and dealt to processes,
+    and counts once where a sampler repeats it. The key is ``val/loss``; NaN, of a diverged model, is never
     the least.
 
     Args:
@@ -47,7 +49,7 @@ class LossMetric(CaseMetric):
         super().__init__(report=False, prefix=prefix)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Take the losses of a batch of clips; each leaves exactly one result.
+        """Take the losses of a batch of clips; each with labels leaves one result.
 
         Args:
             data_batch: Not used.
@@ -57,13 +59,18 @@ class LossMetric(CaseMetric):
             ConfigError: A sample has no loss.
         """
         for sample in data_samples:
+            frames = tuple(int(frame) for frame in sample["frames"])
+            labelled = sample.get("labelled")
+            weight = len(frames) if labelled is None else int(labelled.any(1).sum())
+            if not weight:
+                continue
             if sample.get("loss") is None:
                 raise ConfigError(
                     f"LossMetric: {sample['sequence']} came without a loss; wanted a segmentor "
                     "with measure_loss=True, and data with labels"
                 )
-            frames = tuple(int(frame) for frame in sample["frames"])
-            self.results.append(ClipLoss(sample["sequence"], frames, float(sample["loss"])))
+            loss = float(sample["loss"])
+            self.results.append(ClipLoss(sample["sequence"], frames, loss, weight))
 
     def compute_metrics(self, results: list[ClipLoss]) -> dict[str, float]:
         """Average the gathered losses, on the first process.
@@ -74,6 +81,6 @@ class LossMetric(CaseMetric):
         Returns:
             ``loss``, without prefix.
         """
-        clips = {(clip.sequence, clip.frames): clip.loss for clip in results}
-        total = math.fsum(loss * len(frames) for (_, frames), loss in clips.items())
-        return {"loss": total / sum(len(frames) for _, frames in clips)}
+        clips = {(clip.sequence, clip.frames): clip for clip in results}.values()
+        total = math.fsum(clip.loss * clip.weight for clip in clips)
+        return {"loss": total / (sum(clip.weight for clip in clips) or math.nan)}

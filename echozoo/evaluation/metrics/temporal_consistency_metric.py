@@ -14,13 +14,13 @@ from echozoo.evaluation import temporal_report as report
 from echozoo.evaluation.functional.attributes import columns, frame_attributes
 from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, judge
 from echozoo.evaluation.limits import TemporalLimits, load_limits
-from echozoo.evaluation.metrics.camus_metric import (
+from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.metrics.segmentation_metric import (
     ScoredClip,
-    masks_of,
+    case_masks,
     merge_clips,
     predicted_labels,
 )
-from echozoo.evaluation.metrics.case_metric import CaseMetric
 from echozoo.evaluation.report import origin, write_content, write_rows
 from echozoo.evaluation.temporal_report import SIDES, FilmResult
 from echozoo.registry import METRICS
@@ -30,13 +30,14 @@ from echozoo.registry import METRICS
 class TemporalConsistencyMetric(CaseMetric):
     """Inconsistent frames (TCI) and films (bad cases) by the attributes of Painchaud et al.
 
-    Stands beside `CAMUSMetric` in a config's ``test_evaluator``. Seven attributes of each frame's
-    predicted label map are measured on the native grid, in mm, cm2 and degrees; a frame is
+    Stands beside `SegmentationMetric` in a config's ``test_evaluator``. Seven attributes of each
+    frame's predicted label map are measured on the native grid, in mm, cm2 and degrees; a frame is
     inconsistent where one of them is too far from the mean of its neighbours', or cannot be
     measured (see `echozoo.evaluation.functional.temporal`). With structures "lv" alone four
-    attributes are judged. Films of fewer than three frames (ED and ES stills), with frames
-    missing between, or of unknown spacing cannot be judged: they are in no count, and said in one
-    line. Frames that several clips show count once, as in `CAMUSMetric`.
+    attributes are judged. Frames without the labels of all structures are passed over. Films of
+    fewer than three frames (ED and ES stills), with frames missing between, or of unknown spacing
+    cannot be judged: they are in no count, and said in one line. Frames that several clips show
+    count once, as in `SegmentationMetric`.
 
     The reference masks are judged beside the predictions: their counts are the floor, and where
     they are not 0, the limits are not those of this data set. On generated films the limits of
@@ -126,12 +127,12 @@ def measure_clip(sample: dict[str, Any]) -> ScoredClip:
     Raises:
         DataError: Masks are missing or do not fit the reference.
     """
-    _, labels = masks_of(sample)
+    _, labels, labelled = case_masks(sample)
     structures, spacing = sample["structures"], sample["spacing"]
     frames = tuple(int(frame) for frame in sample["frames"])
     rows: dict[int, list[dict[str, Any]]] = {}
     for place, frame in enumerate(frames):
-        if frame in rows:
+        if frame in rows or not labelled[place].all():
             continue
         maps = (predicted_labels(sample, place), labels[place])
         rows[frame] = [

@@ -119,7 +119,9 @@ def labelled_of(samples: Sequence, num_structures: int) -> Tensor:
         [
             sample.labelled
             if "labelled" in sample
-            else sample.gt_labels.new_ones((len(sample.gt_labels), num_structures), dtype=torch.bool)
+            else sample.gt_labels.new_ones(
+                (len(sample.gt_labels), num_structures), dtype=torch.bool
+            )
             for sample in samples
         ]
     )

@@ -10,7 +10,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from echozoo.errors import DataError
-from echozoo.models.segmentors.base import ClipSegmentorMixin, frames_of, has_labels, labelled_of, summed
+from echozoo.models.segmentors.base import (
+    ClipSegmentorMixin,
+    frames_of,
+    has_labels,
+    labelled_of,
+    summed,
+)
 from echozoo.models.segmentors.predictions import attach_label_map
 from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS

@@ -85,7 +85,9 @@ class StoredMasks(BaseModel):
         if mode != "predict":
             raise ConfigError(f"StoredMasks: mode {mode!r}; stored masks can be tested, no more")
         for sample in data_samples:
-            stored = np.stack([self._frame(sample, files[0], files[2]) for files in sample.frame_files])
+            stored = np.stack(
+                [self._frame(sample, files[0], files[2]) for files in sample.frame_files]
+            )
             masks = np.stack([stored == self._label(name) for name in sample.structures], 1)
             sample.pred_masks = torch.from_numpy(masks).to(inputs.device)  # (T, K, H0, W0)
             numbers = torch.arange(1, masks.shape[1] + 1, device=inputs.device)

@@ -16,7 +16,10 @@ from echozoo.errors import ConfigError, DataError
 from echozoo.films import cache
 from echozoo.films.io import write_volume
 
-ADDED = ("images", "labels", "native_labels", "spacing", "native_size", "input_size", "valid_size")
+ADDED = (
+    *("images", "labels", "labelled", "native_labels"),
+    *("spacing", "native_size", "input_size", "valid_size"),
+)
 
 
 def build(root: Path, folder: Path, *steps: dict, **options) -> CAMUSDataset:
@@ -76,10 +79,11 @@ def test_the_cache_holds_what_resizing_makes(make_camus, tmp_path, options, keep
 def test_frames_without_masks(make_camus, tmp_path):
     dataset = build(make_camus(), tmp_path)
     clip = dataset[0]
-    clip["frame_files"] = tuple((image, None, index) for image, _, index in clip["frame_files"])
+    clip["frame_files"] = tuple(files._replace(label=None) for files in clip["frame_files"])
     clip = LoadResizedClip()(clip)
     assert clip["images"].shape == (2, 16, 20)
-    assert "labels" not in clip
+    assert (clip["labels"] == 255).all()
+    assert not clip["labelled"].any()
 
 
 def test_nothing_is_decoded_or_resized_again(make_camus, tmp_path, monkeypatch):

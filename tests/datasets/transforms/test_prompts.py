@@ -160,3 +160,21 @@ def test_coarse_masks_are_logits_of_coverage() -> None:
     assert masks.dtype == np.float32
     assert masks[0, 0, 0].tolist() == [10, 0, -10, -10]
     assert (masks[0, 0, 2:] == -10).all()
+
+
+@pytest.mark.parametrize("rule", ["random", "farthest_from_edge"])
+def test_what_is_not_labelled_gets_prompts_that_say_nothing(
+    rule: str, make_clip: Callable[..., dict]
+) -> None:
+    clip = make_clip()
+    clip["labelled"] = np.array([[True, True, True], [False] * 3, [True, False, True]])
+    for transform in (PointPrompts(rule), BoxPrompts(), MaskPrompts((4, 4))):
+        clip = transform(clip)
+    there = clip["labelled"]
+    assert (clip["point_labels"][there] == 1).all()
+    assert (clip["point_labels"][~there] == -1).all()
+    assert not clip["points"][~there].any()
+    assert not clip["boxes"][~there].any()
+    assert clip["boxes"][there].any(axis=1).all()
+    assert (clip["mask_prompts"][~there] == 0).all()
+    assert (clip["mask_prompts"][there] != 0).any()

@@ -80,7 +80,10 @@ def test_two_processes_give_the_loss_of_one(tmp_path):
 CONFIG = """
 _base_ = {base!r}
 model = dict(measure_loss=True)
-val_evaluator = [dict(type="CAMUSMetric", surface=False, report=False), dict(type="LossMetric")]
+val_evaluator = [
+    dict(type="SegmentationMetric", surface=False, report=False),
+    dict(type="LossMetric"),
+]
 default_hooks = dict(checkpoint=dict(save_best="val/loss", rule="less"))
 custom_hooks = [dict(type="ParameterTableHook")]
 """

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from echozoo.errors import DataError
 from echozoo.models.segmentors.clip_encoder_decoder import ClipEncoderDecoder
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
@@ -62,3 +63,28 @@ def test_measured_losses_are_those_of_training_clip_by_clip(model):
         torch.testing.assert_close(sample.loss, wanted)
     del samples[0].gt_labels, samples[0].loss
     assert "loss" not in model(**batch, mode="predict")[0]
+
+
+def test_frames_without_labels_do_not_count(model):
+    # Statistics of the batch would know the other frames' images; their labels must not.
+    model.eval()
+    batch = clips(batch=1)
+    for mode in ("loss", "predict"):
+        model.measure_loss = mode == "predict"
+        sample = batch["data_samples"][0]
+        sample.labelled = torch.tensor([[True] * 3, [False] * 3, [True] * 3])
+        sample.gt_labels[1] = 255
+        found = model(**batch, mode=mode)
+        alone = EchoDataSample(metainfo=sample.metainfo, gt_labels=sample.gt_labels[::2])
+        wanted = model(batch["inputs"][:, ::2], [alone], mode=mode)
+        if mode == "predict":
+            found, wanted = {"loss": found[0].loss}, {"loss": wanted[0].loss}
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value)
+
+
+def test_a_label_map_of_some_structures_is_refused(model):
+    batch = clips(batch=1)
+    batch["data_samples"][0].labelled = torch.tensor([[True, False, False]] * 3)
+    with pytest.raises(DataError, match="labels of some structures of a frame alone"):
+        model(**batch, mode="loss")

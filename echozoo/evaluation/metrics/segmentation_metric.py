@@ -1,4 +1,4 @@
-"""The metric that validates and tests segmentation on CAMUS: overlap and boundary distances."""
+"""The metric that validates and tests segmentation: overlap and boundary distances."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class ScoredClip:
     frames: tuple[int, ...]
     """Every frame of the clip in its order, repetitions included."""
     rows: dict[int, list[dict[str, Any]]]
-    """For each distinct frame one row a structure."""
+    """For each distinct frame one row a labelled structure."""
 
 
-@METRICS.register_module()
-class CAMUSMetric(CaseMetric):
+@METRICS.register_module(name=["SegmentationMetric", "CAMUSMetric"])
+class SegmentationMetric(CaseMetric):
     """Dice, IoU, Hausdorff distance, HD95 and ASSD per image, then per structure, instant and view.
 
     A case is one structure in one image, measured on the native grid. A prediction that is empty
@@ -64,7 +64,8 @@ class CAMUSMetric(CaseMetric):
 
     Every frame of every film counts once: where clips overlap, in the clip that shows most frames
     on both sides of it; where a clip repeats a frame (short films are padded so), at the first
-    of its places. The cases of all processes are gathered in memory, without files.
+    of its places. What is not ``labelled`` is no case. The cases of all processes are gathered in
+    memory, without files. Configs of earlier versions know the metric as ``CAMUSMetric``.
 
     Args:
         surface: Measure distances too; without them a validation costs next to nothing.
@@ -107,8 +108,16 @@ class CAMUSMetric(CaseMetric):
 
         Returns:
             Metrics without prefix.
+
+        Raises:
+            DataError: Nothing is labelled.
         """
         rows = merge_clips(results)
+        if not rows:
+            raise DataError(
+                f"{len(results)} clips and no labelled frame in them, wanted one at least; test on"
+                " data with masks"
+            )
         structures = tuple(dict.fromkeys(row["structure"] for row in rows))
         metrics = (*OVERLAP, *(SURFACE if self.surface else ()), EMPTY_AS_0)
         n_resamples = self.n_resamples if self.report else 0
@@ -138,11 +147,11 @@ def score_clip(sample: dict[str, Any], surface: bool = True, flagged: bool = Fal
     Raises:
         DataError: Masks are missing or do not fit the reference.
     """
-    predictions, labels = masks_of(sample)
+    predictions, labels, labelled = case_masks(sample)
     frames = tuple(int(frame) for frame in sample["frames"])
     rows = {}
     for place, frame in enumerate(frames):
-        if frame in rows:
+        if frame in rows or not labelled[place].any():
             continue
         image = {
             "patient": sample["patient"],
@@ -157,6 +166,7 @@ def score_clip(sample: dict[str, Any], surface: bool = True, flagged: bool = Fal
             | {"structure": name}
             | _score(predictions[place, k], labels[place] == k + 1, sample["spacing"], surface)
             for k, name in enumerate(sample["structures"])
+            if labelled[place, k]
         ]
         if flagged:
             _flag(rows[frame], sample, place)
@@ -171,24 +181,21 @@ def flag_films(rows: Sequence[dict[str, Any]]) -> None:
     """
     for _, film in groupby(rows, key=lambda row: row["sequence"]):
         frames = [list(group) for _, group in groupby(film, key=lambda row: row["frame"])]
-        names = [row["structure"] for row in frames[0]]
-        areas = np.array([[row["predicted_px"] for row in frame] for frame in frames])
-        found = film_flags(areas, names, [frame[0]["frame"] for frame in frames])
-        for frame, flags in zip(frames, found, strict=True):
-            _share_out(frame, flags)
+        for name in dict.fromkeys(row["structure"] for frame in frames for row in frame):
+            cases = [row for frame in frames for row in frame if row["structure"] == name]
+            areas = np.array([[row["predicted_px"]] for row in cases])
+            found = film_flags(areas, [name], [row["frame"] for row in cases])
+            for row, flags in zip(cases, found, strict=True):
+                row["flags"] += flags
 
 
 def _flag(rows: Sequence[dict[str, Any]], sample: dict[str, Any], place: int) -> None:
-    labels = predicted_labels(sample, place)
-    for row, pixels in zip(rows, areas_of(labels, len(rows)), strict=True):
-        row |= {"predicted_px": int(pixels), "flags": []}
-    _share_out(rows, frame_flags(labels, sample["structures"], sample["spacing"]))
-
-
-def _share_out(rows: Sequence[dict[str, Any]], flags: Sequence[str]) -> None:
-    """Give each flag of a frame to the row of its structure."""
+    labels, names = predicted_labels(sample, place), sample["structures"]
+    areas = dict(zip(names, areas_of(labels, len(names)), strict=True))
+    flags = frame_flags(labels, names, sample["spacing"])
     for row in rows:
-        row["flags"] += [flag for flag in flags if flag.split(":")[0] == row["structure"]]
+        row["predicted_px"] = int(areas[row["structure"]])
+        row["flags"] = [flag for flag in flags if flag.split(":")[0] == row["structure"]]
 
 
 def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
@@ -212,14 +219,15 @@ def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
     return [row for key in sorted(chosen) for row in chosen[key][1].rows[key[1]]]
 
 
-def masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def case_masks(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The predicted and the reference masks of a sample, on the native grid.
 
     Args:
         sample: An `EchoDataSample` as a dict, predictions included.
 
     Returns:
-        Predictions (T, K, H0, W0) and the label map (T, H0, W0).
+        Predictions (T, K, H0, W0), the label map (T, H0, W0), and of which structures of which
+        frames it is one (T, K) bool.
 
     Raises:
         DataError: They are missing or do not fit one another.
@@ -238,7 +246,10 @@ def masks_of(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
             f"{sample['sequence']}: pred_masks are {predictions.shape}, wanted {wanted} "
             "(frames, structures, height, width of the reference)"
         )
-    return predictions, labels
+    labelled = sample.get("labelled")
+    if labelled is None:
+        labelled = np.ones(predictions.shape[:2], bool)
+    return predictions, labels, _to_numpy(labelled)
 
 
 def predicted_labels(sample: dict[str, Any], place: int) -> np.ndarray:

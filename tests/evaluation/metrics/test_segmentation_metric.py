@@ -15,7 +15,12 @@ from mmengine.evaluator import Evaluator
 
 from echozoo.errors import DataError
 from echozoo.evaluation.functional import dice, hd_px, surface_distances
-from echozoo.evaluation.metrics.camus_metric import CAMUSMetric, flag_films, merge_clips, score_clip
+from echozoo.evaluation.metrics.segmentation_metric import (
+    SegmentationMetric,
+    flag_films,
+    merge_clips,
+    score_clip,
+)
 from echozoo.registry import METRICS
 from echozoo.structures import EchoDataSample
 
@@ -59,7 +64,7 @@ def sample_of(index: int = 0, **changes) -> EchoDataSample:
 
 
 def evaluate(samples: list[EchoDataSample], size: int | None = None, **options) -> dict:
-    evaluator = Evaluator(CAMUSMetric(**options))
+    evaluator = Evaluator(SegmentationMetric(**options))
     for sample in samples:
         evaluator.process([sample])
     return evaluator.evaluate(len(samples) if size is None else size)
@@ -72,7 +77,31 @@ def same(one: dict, other: dict) -> bool:
 
 
 def test_is_built_by_name() -> None:
-    assert isinstance(METRICS.build({"type": "CAMUSMetric"}), CAMUSMetric)
+    for name in ("SegmentationMetric", "CAMUSMetric"):
+        assert isinstance(METRICS.build({"type": name}), SegmentationMetric)
+
+
+def test_what_is_not_labelled_is_no_case(tmp_path: Path) -> None:
+    labelled = sample_of(0)
+    partly = sample_of(0)
+    partly.labelled = torch.tensor([[True, False, True], [False] * 3])
+    partly.native_labels[1] = 255
+    nothing = sample_of(1)
+    nothing.labelled = torch.zeros(2, 3, dtype=torch.bool)
+    metrics = evaluate([partly, nothing], out_dir=str(tmp_path), n_resamples=10)
+    rows = score_clip(labelled.to_dict()).rows[0]
+    assert metrics["camus/num_images"] == metrics["camus/num_patients"] == 1
+    assert metrics["camus/lv/dice"] == rows[0]["dice"]
+    assert metrics["camus/dice"] == pytest.approx((rows[0]["dice"] + rows[2]["dice"]) / 2)
+    assert "camus/myo/dice" not in metrics
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 3
+
+
+def test_nothing_labelled_is_said() -> None:
+    sample = sample_of(0)
+    sample.labelled = torch.zeros(2, 3, dtype=torch.bool)
+    with pytest.raises(DataError, match="no labelled frame"):
+        evaluate([sample])
 
 
 def test_metrics_are_means_over_images_then_over_structures() -> None:
@@ -97,7 +126,7 @@ def test_metrics_are_means_over_images_then_over_structures() -> None:
 
 
 def test_each_sample_leaves_one_result() -> None:
-    metric = CAMUSMetric()
+    metric = SegmentationMetric()
     metric.process(None, [sample_of(i).to_dict() for i in range(3)])
     assert len(metric.results) == 3
 
@@ -134,7 +163,7 @@ def test_unknown_spacing_leaves_pixels_only(caplog) -> None:
 
 def test_a_cheap_validation_measures_overlap_and_shows_no_table(monkeypatch) -> None:
     shown = []
-    module = "echozoo.evaluation.metrics.camus_metric"
+    module = "echozoo.evaluation.metrics.segmentation_metric"
     monkeypatch.setattr(f"{module}.print_log", lambda text, **_: shown.append(text))
     monkeypatch.setattr(f"{module}.surface_distances", None)
     metrics = evaluate([sample_of()], surface=False, report=False)
