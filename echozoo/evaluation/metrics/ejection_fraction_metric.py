@@ -53,8 +53,8 @@ class EjectionFractionMetric(CaseMetric):
     """EDV, ESV and EF of each patient from predicted LV masks, against the reference masks.
 
     Stands beside `SegmentationMetric` in a config's ``test_evaluator``. Biplane by the method of
-    disks where both views show ED and ES, otherwise single-plane, and named so in the table, the files
-    and ``num_biplane``; prediction and reference are always measured the same way. Volumes come
+    disks where both views show ED and ES, otherwise single-plane, and named so in the table, the
+    files and ``num_biplane``; prediction and reference are always measured the same way. Volumes come
     from the native grid, so a sample of unknown spacing has none. A patient whose prediction shows
     no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
 

@@ -36,8 +36,8 @@ class LossMetric(CaseMetric):
 
     mmengine's own validation loss is a mean over batches, different in every process. Here a clip
     weighs as much as it has frames with labels, however clips are batched and dealt to processes,
-    and counts once where a sampler repeats it. The key is ``val/loss``; NaN, of a diverged model, is never
-    the least.
+    and counts once where a sampler repeats it. The key is ``val/loss``; NaN, of a diverged model,
+    is never the least.
 
     Args:
         prefix: Of the key; "val" if None.
