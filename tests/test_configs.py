@@ -68,6 +68,11 @@ COUNTS = {
     "autosamus_tra": (SAMUS + TRA + APG, APG),
     "ce_net": (29_003_960, 29_003_960),
     "efficient_unet": (3_586_548, 3_586_548),
+    "stm": (38_925_570, 38_925_570),
+    "stcn": (54_434_180, 54_434_180),
+    "xmem": (62_185_224, 62_185_224),
+    # Without a stage of its value encoder that never runs.
+    "memsam": (152_046_823 - 2_099_712, 58_376_375 - 2_099_712),
 }
 
 

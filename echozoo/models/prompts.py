@@ -140,6 +140,10 @@ class Prompts:
         """Move all tensors to a device."""
         return self._mapped(lambda values: values[0].to(device), [self])
 
+    def __getitem__(self, frames: slice) -> Prompts:
+        """The prompts of some of the frames."""
+        return self._mapped(lambda values: values[0][frames], [self])
+
     @classmethod
     def stack(cls, prompts: Sequence[Prompts]) -> Prompts:
         """Put the prompts of one frame after those of another; all have the same kinds.

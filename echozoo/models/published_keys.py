@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from echozoo.models.backbones.sam_vit import resize_grid
 from echozoo.models.backbones.samus import PUBLISHED_NAMES
+from echozoo.models.memories.published import memory_keys
 
 _PREFIXES = {
     "image_encoder.": "backbone.",
@@ -79,7 +80,7 @@ def own_keys(keys: Iterable[str]) -> dict[str, str]:
 
     Returns:
         This project's keys with those of the file. Left out is what no model here has a place
-        for: the classifiers of image networks, and the weights of AutoSAMUS that have no effect.
+        for: the classifiers of image networks, and weights of other systems that have no effect.
     """
     keys = list(keys)
     if is_resnet(keys):
@@ -87,7 +88,9 @@ def own_keys(keys: Iterable[str]) -> dict[str, str]:
     if is_efficient_net(keys):
         kept = (key for key in keys if not _EFFICIENT_NET_HEAD.fullmatch(key))
         return {f"backbone.{_own_efficient_net_key(key)}": key for key in kept}
-    return {own_key(key): key for key in keys if not _DEAD.fullmatch(key)}
+    memory = memory_keys(keys)
+    alive = [key for key in keys if not _DEAD.fullmatch(key) and memory.get(key, "") is not None]
+    return {memory.get(key) or own_key(key): key for key in alive}
 
 
 def is_resnet(keys: Iterable[str]) -> bool:

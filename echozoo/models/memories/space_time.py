@@ -1,0 +1,302 @@
+"""Memories of earlier frames that a new frame looks things up in: STM, STCN, XMem, MemSAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from echozoo.models.layers.fusion import FusionBlock, SensoryUpdate, with_structures
+from echozoo.models.memories.consolidation import attended, consolidated
+from echozoo.models.memories.reading import affinity, check_similarity
+from echozoo.models.memories.state import Bank, Movable, SpaceTimeState
+from echozoo.models.memories.value_encoders import FusedValueEncoder, PairValueEncoder
+from echozoo.models.prompts import Features
+from echozoo.registry import MEMORIES
+
+
+@dataclass(frozen=True)
+class Keys(Movable):
+    """What frames are looked up by.
+
+    Attributes:
+        key: (N, C, h, w).
+        shrinkage: (N, 1, h, w), how much a position counts once it is memorised.
+        selection: (N, C, h, w) in [0, 1], how much a channel counts for a position that looks.
+    """
+
+    key: Tensor
+    shrinkage: Tensor
+    selection: Tensor
+
+
+@MEMORIES.register_module()
+class SpaceTimeMemory(nn.Module):
+    """Keys and values of earlier frames, read by attention.
+
+    ::
+
+        frame t:  keys -> read the values of frames that look alike -> prompt of the decoder
+        its masks:  value encoder -> written, every so often
+
+    In training every frame is written and every position read; ``every``, ``top_k``,
+    ``max_frames`` and ``long_term`` are for films that are longer than a clip.
+
+    Args:
+        embed_dims: Channels of the image encoder's last map.
+        key_dims: Channels of the keys.
+        value_dims: Channels of the values.
+        similarity: "dot" (STM), "l2" (STCN) or "anisotropic_l2" (XMem).
+        top_k: How many positions each position reads; None is all.
+        every: A frame is kept if the last one that was kept is so many frames back.
+        keep_last: Whether the frame before is always there, too.
+        max_frames: Frames that are kept: the first and the latest; None is all.
+        long_term: Settings of `consolidated`, for XMem's long-term memory; None is without.
+        value_encoder: Settings of `FusedValueEncoder`; with ``pair=True`` of `PairValueEncoder`,
+            where each structure has keys of its own (STM).
+        feed: What values are made of, "probability" or "logits" (MemSAM).
+        query_dims: Channels of the frame's own value, which stands beside what is read (STM,
+            STCN); 0 fuses the features themselves with it.
+        prompt_dims: Channels of the fused prompt.
+        prompt_hidden: Channels inside the fusion.
+        sensory_dims: Channels of the sensory state (XMem); 0 is without.
+        sensory_maps: Channels of the decoder's maps at strides 16, 8 and 4, from which the
+            sensory state follows each frame; None: it follows the prompt (MemSAM).
+        deep_every: Frames t whose masks change the sensory state too are those that it divides; 0
+            is none, None all that are kept, which then change it by their masks alone (XMem).
+        deep_probability: The chance of that in training, where it is drawn.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        key_dims: int = 64,
+        value_dims: int = 256,
+        similarity: str = "anisotropic_l2",
+        top_k: int | None = None,
+        every: int = 1,
+        keep_last: bool = False,
+        max_frames: int | None = None,
+        long_term: Mapping | None = None,
+        value_encoder: Mapping | None = None,
+        feed: str = "probability",
+        query_dims: int = 0,
+        prompt_dims: int = 256,
+        prompt_hidden: int | None = None,
+        sensory_dims: int = 0,
+        sensory_maps: Sequence[int] | None = None,
+        deep_every: int | None = None,
+        deep_probability: float = 0.2,
+    ) -> None:
+        super().__init__()
+        check_similarity(similarity)
+        self.similarity, self.top_k, self.every = similarity, top_k, every
+        self.keep_last, self.max_frames, self.long_term = keep_last, max_frames, long_term
+        self.feed, self.sensory_dims = feed, sensory_dims
+        self.deep_every, self.deep_probability = deep_every, deep_probability
+
+        self.key = _conv(embed_dims, key_dims)
+        nn.init.orthogonal_(self.key.weight)
+        nn.init.zeros_(self.key.bias)
+        anisotropic = similarity == "anisotropic_l2"
+        self.shrinkage = _conv(embed_dims, 1) if anisotropic else None
+        self.selection = _conv(embed_dims, key_dims) if anisotropic else None
+
+        settings = dict(value_encoder or {})
+        self.has_pairs = settings.pop("pair", False)
+        if self.has_pairs:
+            self.value_encoder = PairValueEncoder(key_dims, value_dims, **settings)
+        else:
+            self.value_encoder = FusedValueEncoder(embed_dims, value_dims, **settings)
+
+        self.query_value = _conv(embed_dims, query_dims) if query_dims else None
+        joined = embed_dims + value_dims + sensory_dims
+        self.fuser = None if query_dims else FusionBlock(joined, prompt_dims, prompt_hidden)
+        self.deep_update = self.update = self.map_convs = None
+        if sensory_dims:
+            self.deep_update = SensoryUpdate(value_dims, sensory_dims)
+            width = prompt_dims
+            if sensory_maps is not None:
+                width = sensory_maps[-1]
+                extra = (0, 0, 1)  # the finest with the logits
+                self.map_convs = nn.ModuleList(
+                    nn.Conv2d(channels + more, width, 1)
+                    for channels, more in zip(sensory_maps, extra, strict=True)
+                )
+            self.update = SensoryUpdate(width, sensory_dims)
+
+    def start(self, batch: int, structures: int, like: Tensor) -> SpaceTimeState:
+        """Make the state before a film.
+
+        Args:
+            batch: B films.
+            structures: K.
+            like: Features (..., h, w), of whose size, type and device the state is.
+        """
+        sensory = None
+        if self.sensory_dims:
+            shape = (batch, structures, self.sensory_dims, *like.shape[-2:])
+            sensory = like.new_zeros(shape)
+        return SpaceTimeState(structures, sensory)
+
+    def keys(self, features: Features) -> Keys:
+        """Compute what N frames are looked up by; all frames of a clip at once."""
+        x = features.embedding
+        key = self.key(x)
+        if self.shrinkage is None:
+            return Keys(key, torch.ones_like(key[:, :1]), torch.ones_like(key))
+        return Keys(key, self.shrinkage(x).square() + 1, self.selection(x).sigmoid())
+
+    def read(self, state: SpaceTimeState, keys: Keys) -> tuple[Tensor, SpaceTimeState]:
+        """Look one frame of each film up.
+
+        Args:
+            state: With at least one frame written.
+            keys: Of B frames.
+
+        Returns:
+            Read-out (B, K, C, h, w), and the state, which counts what was read.
+        """
+        names, banks = zip(*state.banks(), strict=True)
+        bank = Bank.joined(*banks)
+        query, selection = (one.flatten(2).unsqueeze(1) for one in (keys.key, keys.selection))
+        weights = affinity(
+            self.similarity,
+            bank.keys,
+            query,  # B, 1, C, M
+            bank.shrinkage,
+            selection,
+            None if self.training else self.top_k,
+        )
+        readout = bank.values @ weights  # B, K, C, M
+        if self.long_term and not self.training:
+            parts = weights.detach().split([len(one) for one in banks], -2)
+            counted = {
+                name: attended(one, part)
+                for name, one, part in zip(names, banks, parts, strict=True)
+            }
+            state = replace(state, **counted)
+        return readout.unflatten(-1, keys.key.shape[-2:]), state
+
+    def prompt(
+        self, features: Features, readout: Tensor, state: SpaceTimeState
+    ) -> tuple[Tensor, SpaceTimeState]:
+        """Make the decoder's dense prompt of what was read.
+
+        Args:
+            features: Of B frames.
+            readout: (B, K, C, h, w).
+            state: Of the films.
+
+        Returns:
+            (B, K, C', h, w), and the state, whose sensory part may have followed.
+        """
+        x, shape = features.embedding, readout.shape[:2]
+        if self.query_value is not None:
+            own = self.query_value(x).unsqueeze(1).expand(-1, shape[1], -1, -1, -1)
+            return torch.cat([readout, own], 2), state
+        maps = (readout,) if state.sensory is None else (readout, state.sensory)
+        dense = self.fuser(with_structures(x, *maps)).unflatten(0, shape)
+        if self.update is not None and self.map_convs is None:
+            state = replace(state, sensory=self.update(dense, state.sensory))
+        return dense, state
+
+    def observe(self, state: SpaceTimeState, t: int, maps: Sequence[Tensor]) -> SpaceTimeState:
+        """Let the sensory state follow what the decoder saw in frame t.
+
+        Args:
+            state: Of the films.
+            t: Index of the frame.
+            maps: (B, K, C, h, w) at strides 16, 8, 4, and the logits.
+        """
+        alone = self.deep_every is None and not self.training
+        if self.map_convs is None or (alone and self._is_due(state, t)):
+            return state
+        size, shape = maps[0].shape[-2:], maps[0].shape[:2]
+        seen = [maps[0], maps[1], torch.cat(maps[2:4], 2)]
+        small = [F.interpolate(one.flatten(0, 1), size, mode="area") for one in seen]
+        x = sum(conv(one) for conv, one in zip(self.map_convs, small, strict=True))
+        return replace(state, sensory=self.update(x.unflatten(0, shape), state.sensory))
+
+    def write(
+        self,
+        state: SpaceTimeState,
+        t: int,
+        features: Features,
+        keys: Keys,
+        masks: Tensor,
+        permanent: bool = False,
+        given: bool = False,
+    ) -> SpaceTimeState:
+        """Keep a frame with its masks, if it is time to; one that is kept already is replaced.
+
+        Args:
+            state: Of the films.
+            t: Index of the frame in the film.
+            features: Of frame t of B films, with the images.
+            keys: Of the same.
+            masks: Logits (B, K, H, W) on the grid of the images.
+            permanent: Whether the frame acts on all others, earlier ones too, and is never
+                consolidated.
+            given: Whether the masks are from outside, and not this model's: always kept.
+        """
+        is_kept = given or permanent or self._is_due(state, t)
+        if t in state.permanent_frames or not (is_kept or self.keep_last):
+            return state
+        bank, values = self._memorised(features, keys, masks)
+        if permanent:
+            frames = (*state.permanent_frames, t)
+            kept = bank if state.permanent is None else state.permanent.joined(bank)
+            return replace(state, permanent=kept, permanent_frames=frames)
+        if self.deep_update is not None and (given or self._is_deep(t)):
+            state = replace(state, sensory=self.deep_update(values, state.sensory))
+        if not is_kept:
+            return replace(state, last=bank)
+        return self._kept(state, t, bank)
+
+    def _memorised(self, features: Features, keys: Keys, masks: Tensor) -> tuple[Bank, Tensor]:
+        shares = masks.sigmoid()
+        others = shares.sum(1, keepdim=True) - shares
+        masks = shares if self.feed == "probability" else masks
+        key = keys.key.unsqueeze(1)  # B, 1, C, h, w
+        values = self.value_encoder(features, masks, others)
+        shrinkage, selection = keys.shrinkage.unsqueeze(1), keys.selection.unsqueeze(1)
+        if self.has_pairs:
+            key, values = values
+            groups = key.shape[1]
+            shrinkage = shrinkage.expand(-1, groups, -1, -1, -1)
+            selection = selection.expand(-1, groups, -1, -1, -1)
+        unused = key.new_zeros(len(key), key.shape[-2] * key.shape[-1])
+        flat = (one.flatten(-2) for one in (key, shrinkage, selection, values))
+        return Bank(*flat, use=unused, age=unused), values
+
+    def _kept(self, state: SpaceTimeState, t: int, bank: Bank) -> SpaceTimeState:
+        working, frames, size = state.working, list(state.frames), len(bank)
+        while t in frames or (self.max_frames and len(frames) >= self.max_frames):
+            # One that is written again, or else the oldest after the first.
+            place = frames.index(t) if t in frames else min(1, len(frames) - 1)
+            before, after = working.part(0, place * size), working.part((place + 1) * size)
+            working = before.joined(after)
+            del frames[place]
+        working = bank if working is None else working.joined(bank)
+        state = replace(state, working=working, frames=(*frames, t), last=None)
+        if self.long_term and not self.training:
+            state = consolidated(state, self.similarity, **self.long_term)
+        return state
+
+    def _is_due(self, state: SpaceTimeState, t: int) -> bool:
+        if self.training or not state.frames or t in state.frames:
+            return True
+        return t - state.frames[-1] >= self.every
+
+    def _is_deep(self, t: int) -> bool:
+        if self.training:
+            return bool(torch.rand(()) < self.deep_probability)
+        return self.deep_every is None or (self.deep_every > 0 and t % self.deep_every == 0)
+
+
+def _conv(in_channels: int, channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, channels, 3, padding=1)

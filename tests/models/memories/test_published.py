@@ -1,0 +1,236 @@
+"""The published STM, STCN, XMem and MemSAM, from weights that their key names alone determine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from echozoo.models import load_published
+from echozoo.models.layers.aggregation import soft_aggregate
+from echozoo.models.prompts import Features, Prompts
+from echozoo.registry import MODELS
+
+pytestmark = pytest.mark.slow
+
+TOLERANCE = 1e-3  # of the largest difference, over the reference's standard deviation
+
+
+@pytest.fixture(scope="module")
+def folder(shared) -> Path:
+    return shared / "golden" / "related_video"
+
+
+def build(name: str, folder: Path, **settings):
+    """A config's model with the recorded weights, and the recordings; settings are the memory's."""
+    init_default_scope("echozoo")
+    cfg = Config.fromfile(f"configs/{name}.py").model
+    cfg.memory.update(settings)
+    cfg.pretrained = None
+    model = MODELS.build(cfg).eval()
+    spec = importlib.util.spec_from_file_location("weights", folder / "weights.py")
+    filler = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(filler)
+    weights = filler.load(folder / f"{name}_keys.json.gz")
+    load_published(model, {key: torch.from_numpy(value) for key, value in weights.items()})
+    with np.load(folder / f"{name}.npz") as file:
+        arrays = {k: torch.from_numpy(v) for k, v in file.items() if v.dtype.kind != "U"}
+    return model, Recorder(model), arrays
+
+
+class Recorder:
+    """What the decoder drew and the memory read, frame after frame."""
+
+    def __init__(self, model) -> None:
+        self.logits, self.readouts = [], []
+        model.decoder.register_forward_hook(lambda *args: self.logits.append(args[2][0][:, :, 0]))
+        read = model.memory.read
+
+        def reading(*args):
+            readout, state = read(*args)
+            self.readouts.append(readout)
+            return readout, state
+
+        model.memory.read = reading
+
+    def full(self, size: int) -> torch.Tensor:
+        """Logits (T, K, size, size) of one film."""
+        return F.interpolate(
+            torch.cat(self.logits), (size, size), mode="bilinear", align_corners=False
+        )
+
+
+def agrees(**pairs) -> None:
+    for name, (value, wanted) in pairs.items():
+        assert value.shape == wanted.shape, name
+        error = (value - wanted).abs().max() / wanted.std()
+        assert error < TOLERANCE, (name, error)
+
+
+def normed(frames: torch.Tensor) -> torch.Tensor:
+    rgb = (frames.float() / 255)[:, None].expand(-1, 3, -1, -1)
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+    return (rgb - mean) / std
+
+
+def given(labels: torch.Tensor, structures: int = 3) -> dict[int, torch.Tensor]:
+    masks = labels == torch.arange(1, structures + 1)[:, None, None]
+    return {0: 32.0 * masks[None] - 16}
+
+
+def first_of(features: Features, count: int) -> Features:
+    """The first frames of one film."""
+    return Features(tuple(m[:count] for m in features.maps), count, features.images[:count])
+
+
+@torch.no_grad()
+def test_stm(folder):
+    model, seen, wanted = build("stm", folder, every=2)
+    features = model.encode(normed(wanted["frames"]), 5)
+    _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
+    logits = seen.full(128)
+    bank = state.working
+    agrees(
+        decoder_logits=(logits[..., ::2, ::2], wanted["decoder_logits"]),
+        logits=(soft_aggregate(logits)[..., ::4, ::4], wanted["logits"]),
+        probability=(
+            soft_aggregate(logits).softmax(1)[-1, :, ::2, ::2],
+            wanted["probability"],
+        ),
+        key=(bank.keys[0][:, ::8].unflatten(-1, (2, 8, 8)), wanted["memory_key"]),
+        value=(bank.values[0][:, ::32].unflatten(-1, (2, 8, 8)), wanted["memory_value"]),
+        readout=(seen.readouts[-1][0][:, ::16], wanted["readout"]),
+        query=(
+            model.memory.query_value(features.embedding[-1:])[:, ::16],
+            wanted["query_value"],
+        ),
+    )
+    assert state.frames == (0, 2)
+
+
+@torch.no_grad()
+def test_stcn(folder):
+    model, seen, wanted = build("stcn", folder, every=2)
+    features = model.encode(normed(wanted["frames"]), 6)
+    _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
+    logits, bank = seen.full(128), state.working
+    agrees(
+        logits=(logits[..., ::2, ::2], wanted["logits"]),
+        probability=(
+            soft_aggregate(logits).softmax(1)[-1, :, ::2, ::2],
+            wanted["probability"],
+        ),
+        key=(bank.keys[0][:, ::4], wanted["memory_key"]),
+        value=(bank.values[0][:, ::32], wanted["memory_value"]),
+        readout=(seen.readouts[-1][0][:, ::16], wanted["readout"]),
+    )
+    model.train()
+    seen.logits.clear()
+    model.stream(first_of(features, 3), given(wanted["mask0"], 2), goes_on=False)
+    logits = soft_aggregate(seen.full(128)[-1:])
+    agrees(
+        train=(logits[0, :, ::2, ::2], wanted["train_logits"]),
+        probability=(logits.softmax(1)[0, 1:, ::2, ::2], wanted["train_probability"]),
+    )
+
+
+@torch.no_grad()
+def test_xmem(folder):
+    model, seen, wanted = build("xmem", folder, every=2, long_term=None)
+    features = model.encode(normed(wanted["frames"]), 8)
+    _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
+    logits, bank = seen.full(128), state.working
+    agrees(
+        logits=(logits[..., ::4, ::4], wanted["logits"]),
+        probability=(
+            soft_aggregate(logits).softmax(1)[-1, :, ::2, ::2],
+            wanted["probability"],
+        ),
+        readout=(seen.readouts[-1][0][:, ::16], wanted["readout"]),
+        key=(bank.keys[0, 0, ::4], wanted["memory_key"]),
+        shrinkage=(bank.shrinkage[0, 0], wanted["memory_shrinkage"]),
+        value=(bank.values[0][:, ::32], wanted["memory_value"]),
+    )
+    # Recorded with the last frame's state as it came: nothing follows.
+    _, state = model.stream(first_of(features, 7), given(wanted["mask0"]))
+    agrees(hidden=(state.sensory[0][:, ::4], wanted["hidden"]))
+
+
+@torch.no_grad()
+def test_xmem_long_term(folder):
+    long_term = dict(longest=4, shortest=2, prototypes=16)
+    model, seen, wanted = build("xmem", folder, every=1, long_term=long_term)
+    features = model.encode(normed(wanted["frames"]), 8)
+    _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
+    bank = state.long_term
+    agrees(
+        logits=(seen.full(128)[-1, :, ::2, ::2], wanted["long_logits"]),
+        readout=(seen.readouts[-1][0][:, ::16], wanted["long_readout"]),
+        key=(bank.keys[0, 0, ::4], wanted["long_key"]),
+        shrinkage=(bank.shrinkage[0, 0], wanted["long_shrinkage"]),
+        value=(bank.values[0][:, ::32], wanted["long_value"]),
+    )
+
+
+@torch.no_grad()
+def test_xmem_in_training(folder, monkeypatch):
+    model, seen, wanted = build("xmem", folder)
+    model.train()
+    monkeypatch.setattr(model.memory, "_is_deep", lambda t: t == 1)  # where it was drawn
+    features = model.encode(normed(wanted["frames"][:4]), 4)
+    model.stream(features, given(wanted["mask0"]), goes_on=False)
+    shares = soft_aggregate(seen.full(128)).softmax(1)[..., ::4, ::4]
+    keys = model.memory.keys(features)
+    agrees(
+        # Shares, as the published sum of logarithms loses digits near a share of 1.
+        shares=(shares, wanted["train_logits"].softmax(1)),
+        readout=(seen.readouts[-1][0][:, ::16], wanted["train_readout"]),
+        selection=(keys.selection[-1, ::4], wanted["train_selection"]),
+    )
+
+
+@torch.no_grad()
+def test_memsam(folder):
+    model, seen, wanted = build("memsam", folder, deep_every=2)
+    rgb = (wanted["frames"].float() / 255)[:, None].expand(-1, 3, -1, -1)
+    features = model.encode(rgb, 4)
+    point = Prompts(
+        points=wanted["point_coords"].view(1, 1, 1, 2), labels=wanted["point_labels"].view(1, 1, 1)
+    )
+    first, _ = model.decode(features[:1], point)
+    seen.logits.clear()
+    start = {0: F.interpolate(first, (256, 256), mode="bilinear", align_corners=False)}
+    masks, state = model.stream(features, start, goes_on=False)
+    keys = model.memory.keys(features)
+    values = state.working.values[0, 0].unflatten(-1, (3, 32, 32))[:, -1]
+    reinforced = model.memory.value_encoder.reinforcement(
+        features.embedding[2:3, None], masks[:, 2]
+    )
+    last, _ = model.memory.prompt(
+        features[3:], seen.readouts[-1], _before_last(model, features, start)
+    )
+    agrees(
+        embedding=(features.embedding[:, ::16, ::2, ::2], wanted["image_embedding"]),
+        first=(first[0, 0, ::2, ::2], wanted["first_logits"]),
+        low_res=(torch.cat(seen.logits[:4])[:, 0, ::2, ::2], wanted["low_res_logits"]),
+        masks=(masks[0, :, 0, ::4, ::4], wanted["masks"]),
+        readout=(seen.readouts[3][0, 0, ::8, ::2, ::2], wanted["readout"]),
+        prompt=(last[0, 0, ::8, ::2, ::2], wanted["memory_prompt"]),
+        hidden=(state.sensory[0, 0, ::4, ::2, ::2], wanted["hidden"]),
+        key=(keys.key[-1, ::4, ::2, ::2], wanted["key"]),
+        selection=(keys.selection[-1, ::4, ::2, ::2], wanted["selection"]),
+        shrinkage=(keys.shrinkage[-1, 0], wanted["shrinkage"]),
+        value=(values[::8, ::2, ::2], wanted["value"]),
+        reinforced=(reinforced[0, 0, ::16, ::2, ::2], wanted["reinforced"]),
+    )
+
+
+def _before_last(model, features, start):
+    """The state that the last of four frames is segmented with."""
+    return model.stream(first_of(features, 3), start)[1]
