@@ -14,6 +14,8 @@ from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
     frames_of,
+    has_labels,
+    labelled_of,
     labels_of,
     summed,
 )
@@ -137,7 +139,7 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
             return self._loss(logits, data_samples, seen)
         for sample, clip in zip(data_samples, logits, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
-            if self.measure_loss and "gt_labels" in sample:
+            if self.measure_loss and has_labels(sample):
                 sample.loss = summed(self._loss(clip[None], [sample], seen))
         return list(data_samples)
 
@@ -261,12 +263,12 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
         """Losses of logits (B, T, K, H, W), of the frames that were ``seen``."""
         batch, frames, structures = logits.shape[:3]
         labels = labels_of(samples, logits.shape[-2:]).unflatten(0, (batch, frames))
-        labelled = [one.get("labelled", labels.new_ones(frames, structures)) for one in samples]
-        labelled = torch.stack(labelled).bool()  # (B, T, K)
+        labelled = labelled_of(samples, structures).unflatten(0, (batch, frames))
         index = torch.arange(1, structures + 1, device=labels.device).view(-1, 1, 1)
         chosen = list(seen)
         masks = labels[:, chosen, None] == index  # (B, t, K, H, W)
-        wanted = labelled[:, chosen].flatten(0, 1)
-        rest = () if wanted.all() else (wanted,)
-        logits = logits[:, chosen].flatten(0, 1).float()
-        return self.loss_function(logits, masks.flatten(0, 1).float(), *rest)
+        return self.loss_function(
+            logits[:, chosen].flatten(0, 1).float(),
+            masks.flatten(0, 1).float(),
+            labelled[:, chosen].flatten(0, 1),
+        )

@@ -89,3 +89,16 @@ def test_a_frame_depends_on_the_one_before(model):
     after = model(clip, samples(1, 3)).unflatten(0, (1, 3))
     assert before.shape == (1, 3, 2, 32, 32)
     assert (before[:, 2] - after[:, 2]).abs().max() > 0
+
+
+def test_frames_without_labels_count_in_no_loss(model):
+    clip = torch.rand(1, 3, 1, 32, 32)
+    batch = samples(1, 3)
+    batch[0].labelled = torch.tensor([[True, True], [False, True], [True, True]])
+    torch.manual_seed(0)
+    before = model(clip, batch, mode="loss")
+    batch[0].gt_labels[1] = 1 - batch[0].gt_labels[1]  # the unlabelled structure, other masks
+    after = model(clip, batch, mode="loss")
+    assert before == after
+    batch[0].gt_labels[2] = 1 - batch[0].gt_labels[2]
+    assert before != model(clip, batch, mode="loss")
