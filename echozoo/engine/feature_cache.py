@@ -25,11 +25,11 @@ from torch.nn.modules.dropout import _DropoutNd
 import echozoo
 from echozoo.errors import ConfigError
 from echozoo.export.networks import sees_clips
-from echozoo.export.weights_file import weights_sha256
 from echozoo.models.backbones.sam_vit import SAMViT
 from echozoo.models.backbones.samus import SAMUS
 from echozoo.models.backbones.tiny_vit import TinyViT
 from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.models.weight_files import weights_sha256
 from echozoo.notices import notice
 
 GIGABYTE = 2**30

@@ -25,13 +25,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from echozoo.errors import CheckpointError, ConfigError
-from echozoo.models.weight_files import load_safely
+from echozoo.models.weight_files import load_safely, weights_sha256
 
 _HASHES = ("weights_sha256", "metadata_sha256")
 
@@ -62,24 +61,6 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot write there ({error.strerror})") from error
-
-
-def weights_sha256(weights: Mapping[str, Tensor]) -> str:
-    """Hash weights as the head of this file defines it.
-
-    Args:
-        weights: Tensors on the CPU by name.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        value = weights[key].contiguous()
-        sides = " ".join(map(str, value.shape))
-        digest.update(f"{key}\n{str(value.dtype).removeprefix('torch.')}\n{sides}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def metadata_sha256(metadata: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ goes through ``torch.load(weights_only=True)`` or safetensors; what they refuse 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -158,3 +159,23 @@ def _why_not(path: Path, error: Exception) -> str:
 
 def _short(key: object) -> str:
     return ascii(key)[:80]
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """Hash weights: all tensors in the order of their names (by code point).
+
+    Each adds its name, type and sizes as a line each, then its bytes in row-major order.
+
+    Args:
+        weights: Tensors on the CPU by name.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        sides = " ".join(map(str, value.shape))
+        digest.update(f"{key}\n{str(value.dtype).removeprefix('torch.')}\n{sides}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
