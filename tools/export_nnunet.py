@@ -64,7 +64,7 @@ def frames_of(cfg: Config, part: str) -> Iterator[Frame]:
         leaf.update(pipeline=steps, clip_length=1, test_mode=True)
     for item in DATASETS.build(loader.dataset):
         sample = item["data_samples"]
-        ((file, _, index, *_),) = sample.frame_files
+        (files,) = sample.frame_files
         labels = sample.get("native_labels")
         if "labelled" in sample and not sample.labelled.all():
             labels = None
@@ -73,8 +73,8 @@ def frames_of(cfg: Config, part: str) -> Iterator[Frame]:
             None if labels is None else labels[0].numpy(),
             sample.spacing or (1.0, 1.0),
             sample.structures,
-            Path(file).name,
-            index,
+            Path(files.image).name,
+            files.index,
         )
 
 

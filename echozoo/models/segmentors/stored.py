@@ -86,7 +86,7 @@ class StoredMasks(BaseModel):
             raise ConfigError(f"StoredMasks: mode {mode!r}; stored masks can be tested, no more")
         for sample in data_samples:
             stored = np.stack(
-                [self._frame(sample, files[0], files[2]) for files in sample.frame_files]
+                [self._frame(sample, files.image, files.index) for files in sample.frame_files]
             )
             masks = np.stack([stored == self._label(name) for name in sample.structures], 1)
             sample.pred_masks = torch.from_numpy(masks).to(inputs.device)  # (T, K, H0, W0)
