@@ -49,10 +49,24 @@ STAGES = (
 ARCHS = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 
 
-class ConvNorm(nn.Module):
-    """Convolution, batch norm and, if wanted, ReLU6, with the padding of the published networks.
+class SameConv2d(nn.Conv2d):
+    """Convolution with the padding of the published networks, which the size of its input decides.
 
-    The map becomes ``ceil(side / stride)``; where the padding is odd, right and bottom have more.
+    A map becomes ``ceil(side / stride)``; where the padding is odd, right and bottom have more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride))."""
+        return super().forward(F.pad(x, (*self._around(x.shape[-1]), *self._around(x.shape[-2]))))
+
+    def _around(self, side: int) -> tuple[int, int]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        total = max((ceil(side / stride) - 1) * stride + kernel - side, 0)
+        return total // 2, total - total // 2
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm and, if wanted, ReLU6; sides become ``ceil(side / stride)``.
 
     Args:
         in_channels: Channels in.
@@ -73,25 +87,15 @@ class ConvNorm(nn.Module):
         activates: bool = True,
     ) -> None:
         super().__init__()
-        padding = kernel // 2 if stride == 1 else 0
-        self.conv = nn.Conv2d(
+        # At stride 1 the padding is the same all around, and none of the input's size.
+        kind, padding = (nn.Conv2d, kernel // 2) if stride == 1 else (SameConv2d, 0)
+        self.conv = kind(
             in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False
         )
         self.norm = SyncBN(out_channels, eps=1e-3, momentum=0.01)
-        self.activates = activates
+        if activates:
+            self.relu = nn.ReLU6(inplace=True)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride))."""
-        if self.conv.stride[0] > 1:
-            x = F.pad(x, (*self._padding(x.shape[-1]), *self._padding(x.shape[-2])))
-        x = self.norm(self.conv(x))
-        return F.relu6(x, inplace=True) if self.activates else x
-
-    def _padding(self, side: int) -> tuple[int, int]:
-        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        total = max((ceil(side / stride) - 1) * stride + kernel - side, 0)
-        return total // 2, total - total // 2
 
 
 class InvertedResidual(nn.Module):
