@@ -43,9 +43,9 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with unet.py and samus_tra.py as `--scale tiny` makes them."""
+    """A folder with unet.py, samus_tra.py and efficient_unet.py as `--scale tiny` makes them."""
     folder = tmp_path_factory.mktemp("configs")
-    for name in ("unet.py", "samus_tra.py"):
+    for name in ("unet.py", "samus_tra.py", "efficient_unet.py"):
         cfg = load_config(CONFIGS / name)
         apply_scale(cfg, "tiny")
         cfg.dump(folder / name)

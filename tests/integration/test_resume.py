@@ -39,16 +39,18 @@ _base_.custom_hooks.append(dict(type="KillHook", epoch=-1))
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_gives_the_same_weights(phantom, tiny_configs, tmp_path):
+@pytest.mark.parametrize("base", ["samus_tra.py", "efficient_unet.py"])  # the second averages them
+def test_killed_and_resumed_gives_the_same_weights(base, phantom, tiny_configs, tmp_path):
     (tmp_path / "killer.py").write_text(KILLER)
     config = tmp_path / "tiny.py"
-    config.write_text(CONFIG.format(base=str(tiny_configs / "samus_tra.py")))
+    config.write_text(CONFIG.format(base=str(tiny_configs / base)))
     killer = len(_hooks(config)) - 1
 
     def train(run: str, *options: str, kill_in: int = -1) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / "tools" / "train.py"), str(config), *options]
         command += ["--data-root", str(phantom), "--work-dir", run, "--dataset", "clip_length=2"]
         command += ["--cfg-options", "train_cfg.max_epochs=3", "train_cfg.val_interval=1"]
+        command += ["train_dataloader.batch_size=2"]
         command += [f"custom_hooks.{killer}.epoch={kill_in}"]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
