@@ -74,9 +74,9 @@ def test_a_temporal_model_sees_clips(boxed: Path) -> None:
     for frame in (10, 9, 5):
         session.segment(frame, "lv", box=(10, 10, 40, 30))
     assert network.passes == [4, 4]
-    np.testing.assert_array_equal(session.embedding(10).features[0, 0], FILM[10])
+    np.testing.assert_array_equal(session.embedding(10).features.embedding[0, 0], FILM[10])
     short = ClickSession(loaded, open_film(FILM[:3]))
-    np.testing.assert_array_equal(short.embedding(2).features[0, 0], FILM[2])
+    np.testing.assert_array_equal(short.embedding(2).features.embedding[0, 0], FILM[2])
 
 
 def test_the_real_clip_of_a_temporal_model(boxed: Path) -> None:
