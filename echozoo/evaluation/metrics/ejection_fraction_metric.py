@@ -55,8 +55,8 @@ class EjectionFractionMetric(CaseMetric):
     Stands beside `SegmentationMetric` in a config's ``test_evaluator``. Biplane by the method of
     disks where both views show ED and ES, otherwise single-plane, and named so in the table, the
     files and ``num_biplane``; prediction and reference are always measured the same way. Volumes
-    come from the native grid, so a sample of unknown spacing has none. A patient whose prediction shows
-    no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
+    come from the native grid, so a sample of unknown spacing has none. A patient whose prediction
+    shows no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
 
     Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
     the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
