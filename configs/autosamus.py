@@ -10,7 +10,7 @@ _base_ = "_base_/autosamus.py"
 _samus = ("backbone.*", "prompt_head.encoder.*", "decoder.*")
 _parts = ("backbone", "prompt_head.encoder", "decoder")
 model = dict(
-    prompt_head=dict(_delete_=True, type="APG", img_size=256, embedding_size=32, num_structures=3),
+    prompt_head=dict(_delete_=True, type="APG", num_structures=3),
     frozen=_samus,
     trainable=(),
     pretrained=dict(_delete_=True, path="work_dirs/samus", parts=_parts),

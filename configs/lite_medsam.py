@@ -14,7 +14,7 @@ model = dict(
     # As LiteMedSAM was trained: each frame from its darkest pixel, 0, to its brightest, 1.
     data_preprocessor=dict(type="EchoDataPreprocessor", mean=(0.0,), std=(255.0,), minmax=True),
     backbone=dict(type="TinyViT"),
-    prompt_head=dict(type="ManualPromptHead", img_size=256, embedding_size=64, prompts=("boxes",)),
+    prompt_head=dict(type="ManualPromptHead", prompts=("boxes",)),
     decoder=dict(type="SAMMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
     # The encoder and the decoder train. Batch norms stay as published: a batch is one film here.

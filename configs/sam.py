@@ -13,9 +13,7 @@ model = dict(
         type="EchoDataPreprocessor", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
     ),
     backbone=dict(type="SAMViT", arch="base", img_size=1024),
-    prompt_head=dict(
-        type="ManualPromptHead", img_size=1024, embedding_size=64, prompts=("points",)
-    ),
+    prompt_head=dict(type="ManualPromptHead", prompts=("points",)),
     decoder=dict(type="SAMMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
     frozen=("*",),
@@ -30,7 +28,7 @@ test_dataloader = _full_data
 _small_data = dict(dataset=dict(image_size=(256, 256)))
 scales = {
     "256": dict(
-        model=dict(backbone=dict(img_size=256), prompt_head=dict(img_size=256, embedding_size=16)),
+        model=dict(backbone=dict(img_size=256)),
         train_dataloader=_small_data,
         val_dataloader=_small_data,
         test_dataloader=_small_data,

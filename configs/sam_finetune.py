@@ -27,8 +27,8 @@ scales = dict(
                 out_channels=64,
             ),
             # As SAMUS at this size: a learnt token says which structure a click is for.
-            prompt_head=dict(embed_dims=64, img_size=96, embedding_size=12, num_structures=3),
-            decoder=dict(embed_dims=64, num_heads=4, mlp_dims=256, iou_head_hidden=64),
+            prompt_head=dict(num_structures=3),
+            decoder=dict(num_heads=4, mlp_dims=256, iou_head_hidden=64),
             frozen=(
                 *_unused,
                 "prompt_head.encoder.mask_downscaling.*",

@@ -104,12 +104,12 @@ def place(
         use_fast_cpu(model)
     if not compile:
         return
-    if not hasattr(model, "prompt_head"):
+    if temporal:  # its clips have one length
+        model.backbone.forward = torch.compile(model.backbone.forward, dynamic=False)
+    elif not hasattr(model, "prompt_head"):
         decode = model.encode_decode
         logits = Filled(lambda images: decode(images, [{"img_shape": images.shape[-2:]}]))
         model.encode_decode = lambda images, metas: logits(images)
-    elif temporal:  # its clips have one length
-        model.backbone.forward = torch.compile(model.backbone.forward, dynamic=False)
     else:
         encode = Filled(model.backbone.forward)
         model.backbone.forward = lambda images, num_frames=1: encode(images)

@@ -120,7 +120,6 @@ def _describe(
         )
     named = dataset.get("structures") or STRUCTURES
     named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
-    temporal = (cfg.model.get("backbone") or {}).get("temporal")
     head = getattr(model, "prompt_head", None)
     prompts = tuple(getattr(head, "kinds", ()))
     return LoadedModel(
@@ -130,7 +129,7 @@ def _describe(
         structures=tuple(part.short for part in choose_structures(named)),
         input_size=(int(size[0]), int(size[1])),
         keep_aspect=bool(resize.get("keep_aspect", False)),
-        clip_length=int(dataset.get("clip_length") or 8) if temporal else 1,
+        clip_length=int(dataset.get("clip_length") or 8) if model.sees == "clip" else 1,
         promptable=bool(prompts),
         prompts=prompts,
         understands=PROMPT_KINDS if prompts and pretrained else prompts,

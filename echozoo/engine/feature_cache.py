@@ -24,10 +24,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 import echozoo
 from echozoo.errors import ConfigError
-from echozoo.export.networks import sees_clips
-from echozoo.models.backbones.sam_vit import SAMViT
-from echozoo.models.backbones.samus import SAMUS
-from echozoo.models.backbones.tiny_vit import TinyViT
+from echozoo.models import contracts
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.models.weight_files import weights_sha256
 from echozoo.notices import notice
@@ -74,9 +71,7 @@ class FeatureCache:
         self.settings = settings
         self.num_read = self.num_computed = 0
         self._encoder = _encoder_of(model)
-        # Another backbone may let frames see each other in its own way.
-        known = type(model.backbone) in (SAMViT, SAMUS, TinyViT)
-        self._frames_apart = known and not sees_clips(model)
+        self._frames_apart = contracts.sees(self._encoder) == "frame"
         self._versions: list = []
         self._fingerprint = ""
         self._checked: set[Path] = set()

@@ -9,7 +9,6 @@ from typing import Any
 from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.evaluation.functional.aggregate import ALL
-from echozoo.export.networks import sees_clips
 from echozoo.export.weights_file import file_sha256
 
 _DECIMALS = 3
@@ -75,7 +74,8 @@ def _format(loaded: LoadedModel) -> str:
         if loaded.keep_aspect
         else "stretched to that size"
     )
-    frames = "frames of one clip together, in order" if sees_clips(loaded.model) else "any frames"
+    clips = loaded.model.sees == "clip"
+    frames = "frames of one clip together, in order" if clips else "any frames"
     kinds = ", ".join(loaded.prompts)
     stretched = "each frame stretched to 0..255, then " if scaling.minmax else ""
     prompts = f"{kinds}, (x, y) in pixels of the input" if kinds else "none"

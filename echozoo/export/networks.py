@@ -10,12 +10,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models import contracts
 from echozoo.models.data_preprocessor import EchoDataPreprocessor
 from echozoo.models.prompt_heads.manual import ManualPromptHead
 from echozoo.models.prompts import Features
 from echozoo.models.segmentors.clip_encoder_decoder import ClipEncoderDecoder
 from echozoo.models.segmentors.promptable import PromptableSegmentor
-from echozoo.registry import TEMPORAL_MODULES
 
 
 def takes_prompts(model: BaseModel) -> bool:
@@ -23,13 +23,6 @@ def takes_prompts(model: BaseModel) -> bool:
     return isinstance(model, PromptableSegmentor) and isinstance(
         model.prompt_head, ManualPromptHead
     )
-
-
-def sees_clips(model: BaseModel) -> bool:
-    """Whether the frames of a clip exchange features, so that their order and number matter."""
-    TEMPORAL_MODULES.import_from_location()
-    kinds = tuple(TEMPORAL_MODULES.module_dict.values())
-    return any(isinstance(module, kinds) for module in model.modules())
 
 
 class Scaling(nn.Module):
@@ -98,7 +91,7 @@ class Encoder(nn.Module):
             Embedding (N, E, h, w).
         """
         scaled = self.scaling(images, valid_size)
-        maps = Features.of(self.backbone(scaled, num_frames=images.shape[0]))
+        maps = Features.of(contracts.encode(self.backbone, scaled, images.shape[0]))
         return self.neck(maps.embedding)
 
 
@@ -229,6 +222,7 @@ class WholeModel(nn.Module):
             logits = self.model(scaled.unsqueeze(0), None, mode="tensor")
             return logits, enlarge(logits, self.input_size) > 0
         # Not through `forward`, which counts the frames: the number would be fixed in the file.
+        self.model.num_frames = None
         logits = self.model.encode_decode(scaled, [{"img_shape": self.input_size}])
         structures = torch.arange(1, logits.shape[1], device=logits.device)
         return logits, logits.argmax(1, keepdim=True) == structures.view(1, -1, 1, 1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import echozoo
 from echozoo.apis.model import LoadedModel
 from echozoo.errors import ConfigError, EchoZooError
-from echozoo.export.networks import Decoder, Encoder, WholeModel, sees_clips, takes_prompts
+from echozoo.export.networks import Decoder, Encoder, WholeModel, takes_prompts
 from echozoo.export.onnx_check import Comparison, compare
 from echozoo.models.passes.adapting import merge_adapters
 
@@ -194,7 +194,7 @@ def prompts(
 
 def describe(loaded: LoadedModel) -> dict[str, str]:
     """Say in an ONNX file's metadata what a program needs to know to use the file."""
-    clips = sees_clips(loaded.model)
+    clips = loaded.model.sees == "clip"
     padded = "resized to fit and padded with zeros at the bottom or right"
     description = {
         "config": Path(loaded.cfg.filename).stem,

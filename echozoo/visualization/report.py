@@ -260,9 +260,9 @@ def _model(model: dict[str, Any]) -> str:
     for name in ("backbone", "neck", "prompt_head", "decoder", "decode_head"):
         part = model.get(name)
         if isinstance(part, dict):
-            inner = part.get("temporal")
-            extra = f" with {_type(inner)}" if isinstance(inner, dict) else ""
-            parts.append(_type(part) + extra)
+            inner = [part["temporal"]] if part.get("temporal") else []
+            inner = " and ".join(_type(each) for each in (*inner, *part.get("inserts", ())))
+            parts.append(_type(part) + (f" with {inner}" if inner else ""))
     return f"{_type(model)}: {', '.join(parts)}" if parts else _type(model)
 
 

@@ -112,8 +112,10 @@ def test_frames_that_do_not_are_kept_one_by_one(tmp_path):
     assert [number for number, _ in calls] == [2, 1]
 
 
-def test_of_an_unknown_backbone_whole_clips_are_kept(tmp_path):
+def test_of_a_backbone_of_ones_own_that_sees_clips_whole_clips_are_kept(tmp_path):
     class Neighbours(SAMViT):
+        sees = "clip"
+
         def forward(self, images: Tensor, num_frames: int = 1) -> Tensor:
             clips = super().forward(images).unflatten(0, (-1, num_frames))
             return (clips + clips.flip(1)).flatten(0, 1)

@@ -9,7 +9,6 @@ from echozoo.export.networks import (
     PointEmbedding,
     Scaling,
     WholeModel,
-    sees_clips,
     takes_prompts,
 )
 from echozoo.models.data_preprocessor import EchoDataPreprocessor
@@ -95,11 +94,11 @@ def test_whole_model_gives_the_masks_of_predict(trained):
 
 def test_kinds_of_models(trained):
     assert takes_prompts(trained["tra"].model)
-    assert sees_clips(trained["tra"].model)
+    assert trained["tra"].model.sees == "clip"
     assert not takes_prompts(trained["unet"].model)
-    assert not sees_clips(trained["unet"].model)
+    assert trained["unet"].model.sees == "frame"
     assert not takes_prompts(trained["apg"].model)
-    assert sees_clips(trained["apg"].model)
+    assert trained["apg"].model.sees == "clip"
 
 
 def test_scaling_to_three_channels_and_another_preprocessor():

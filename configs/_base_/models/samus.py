@@ -4,7 +4,7 @@ model = dict(
     type="PromptableSegmentor",
     data_preprocessor=dict(type="EchoDataPreprocessor", mean=(0.0,), std=(255.0,)),
     backbone=dict(type="SAMUS", arch="base", img_size=256),
-    prompt_head=dict(type="ManualPromptHead", img_size=256, embedding_size=32, prompts=("points",)),
+    prompt_head=dict(type="ManualPromptHead", prompts=("points",)),
     decoder=dict(type="SAMMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
     # What is SAM's own stays as it is; what SAMUS adds trains.
@@ -19,12 +19,7 @@ model = dict(
         "decoder.*",
     ),
     # The relative positions of the global blocks train too: their grid is not SAM's.
-    trainable=(
-        "backbone.blocks.2.attn.rel_pos_?",
-        "backbone.blocks.5.attn.rel_pos_?",
-        "backbone.blocks.8.attn.rel_pos_?",
-        "backbone.blocks.11.attn.rel_pos_?",
-    ),
+    trainable=("backbone:global_positions",),
     pretrained="checkpoints/sam_vit_b_01ec64.pth",
 )
 
@@ -44,14 +39,9 @@ scales = dict(
                 conv_channels=(16, 32, 64),
                 out_channels=64,
             ),
-            prompt_head=dict(
-                embed_dims=64,
-                img_size=96,
-                embedding_size=12,
-                # One small model for three structures: each click says which one it is for.
-                num_structures=3,
-            ),
-            decoder=dict(embed_dims=64, num_heads=4, mlp_dims=256, iou_head_hidden=64),
+            # One small model for three structures: each click says which one it is for.
+            prompt_head=dict(num_structures=3),
+            decoder=dict(num_heads=4, mlp_dims=256, iou_head_hidden=64),
             # What a click on the heart does not use: the estimated IoU, further masks, boxes and
             # masks as prompts. Processes that train together would wait for its gradients.
             frozen=(

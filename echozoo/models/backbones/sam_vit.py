@@ -13,6 +13,7 @@ from echozoo.errors import ConfigError
 from echozoo.models.layers.attention import GridAttention
 from echozoo.models.layers.mlp import MLP
 from echozoo.models.layers.norm import ChannelNorm
+from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS
 
 ARCHS = {
@@ -42,6 +43,7 @@ class ViTBlock(nn.Module):
         use_rel_pos: bool = True,
     ) -> None:
         super().__init__()
+        self.before_attention, self.before_mlp = Point(), Point()
         self.norm1 = nn.LayerNorm(embed_dims, eps=1e-6)
         self.attn = GridAttention(embed_dims, num_heads, grid_size, window_size, use_rel_pos)
         self.norm2 = nn.LayerNorm(embed_dims, eps=1e-6)
@@ -49,7 +51,7 @@ class ViTBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (N, H, W, C) to (N, H, W, C)."""
-        return self.mix_channels(self.mix_tokens(x))
+        return self.mix_channels(self.before_mlp(self.mix_tokens(self.before_attention(x))))
 
     def mix_tokens(self, x: Tensor) -> Tensor:
         """Attend over the grid, or over each window, with the skip."""
@@ -88,6 +90,8 @@ class SAMViT(nn.Module):
         ConfigError: Sizes that do not fit together.
     """
 
+    sees = "frame"
+
     def __init__(
         self,
         arch: str = "base",
@@ -108,6 +112,7 @@ class SAMViT(nn.Module):
         self.embed_dims, self.num_heads = sizes["embed_dims"], sizes["num_heads"]
         self.global_attn_indexes = sizes["global_attn_indexes"]
         self.patch_size, self.patch_stride = patch_size, patch_stride or patch_size
+        self.img_size, self.stride, self.out_channels = img_size, self.patch_stride, out_channels
         self.grid_size = img_size // self.patch_stride
         self.window_size, self.use_rel_pos = window_size, use_rel_pos
         patch, stride = (patch_size, patch_size), (self.patch_stride, self.patch_stride)
@@ -122,6 +127,12 @@ class SAMViT(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             ChannelNorm(out_channels),
         )
+
+    @property
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Name patterns of parameters by what they are, for `echozoo.models.freezing`."""
+        blocks = self.global_attn_indexes
+        return {"global_positions": tuple(f"blocks.{i}.attn.rel_pos_?" for i in blocks)}
 
     def build_block(self, index: int) -> nn.Module:
         """Make block ``index``: global where the indexes say so, windowed elsewhere."""

@@ -15,6 +15,7 @@ from echozoo.models.backbones.sam_vit import SAMViT, ViTBlock, resize_grid
 from echozoo.models.layers.attention import CrossAttention
 from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
 from echozoo.models.layers.mlp import FeatureAdapter
+from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
 # What the published checkpoints call a part -> what it is called here, below ``image_encoder.``.
@@ -52,6 +53,7 @@ class DualBlock(ViTBlock):
         self, embed_dims: int, num_heads: int, grid_size: int, use_rel_pos: bool = True
     ) -> None:
         super().__init__(embed_dims, num_heads, grid_size, use_rel_pos=use_rel_pos)
+        self.before_cross_attention = Point()  # of the CNN's features
         self.cross_attn = CrossAttention(embed_dims, num_heads)
         self.refine = ConvStage(embed_dims, embed_dims)
         self.feature_adapter = FeatureAdapter(embed_dims)
@@ -137,6 +139,7 @@ class SAMUS(SAMViT):
         self.temporal = nn.ModuleDict()
         if temporal is not None:
             self._add_temporal(temporal, temporal_position, temporal_blocks)
+            self.sees = "clip"
         # Beside the branch, not in it: published weights have the whole of the branch.
         self.conv_plugins = nn.ModuleDict()
         for plugin in conv_plugins:
@@ -168,12 +171,13 @@ class SAMUS(SAMViT):
             # What the frames have exchanged stays in the CNN branch: the module is a residual
             # part of it, and the stages that follow build on it.
             features = self._exchange("before_cross_attention", index, features, num_frames)
-            x = self._exchange("before_attention", index, x, num_frames)
+            x = block.before_attention(self._exchange("before_attention", index, x, num_frames))
             if isinstance(block, DualBlock):
+                features = block.before_cross_attention(features)
                 x, features = self._run(block.mix_tokens, x, features)
             else:
                 x = self._run(block.mix_tokens, x)
-            x = self._exchange("before_mlp", index, x, num_frames)
+            x = block.before_mlp(self._exchange("before_mlp", index, x, num_frames))
             x = self._run(block.mix_channels, x)
         return self.neck((x + 0.5 * features).permute(0, 3, 1, 2))  # N, C, h, w
 

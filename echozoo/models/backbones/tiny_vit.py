@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.layers.norm import ChannelNorm, SyncBN
+from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS
 
 EXPANSION = 4  # of the channels, inside a bottleneck and inside an MLP
@@ -169,18 +170,20 @@ class TinyViTBlock(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int, window_size: int) -> None:
         super().__init__()
         self.window_size = window_size
+        self.before_attention, self.before_mlp = Point(), Point()
         self.attn = WindowAttention(embed_dims, num_heads, window_size)
         self.local_conv = ConvNorm(embed_dims, embed_dims, 3, groups=embed_dims)
         self.mlp = MLP(embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        tokens = x.permute(0, 2, 3, 1)  # N, H, W, C
+        tokens = self.before_attention(x.permute(0, 2, 3, 1))  # N, H, W, C
         # Zeros fill the last windows; TinyViT lets them take part in the attention.
         windows, padded = window_partition(tokens, self.window_size)
         windows = self.attn(windows)
         tokens = tokens + window_unpartition(windows, self.window_size, padded, tokens.shape[1:3])
         tokens = self.local_conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # N, H, W, C
+        tokens = self.before_mlp(tokens)
         return (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)  # N, C, H, W
 
 
@@ -223,6 +226,8 @@ class TinyViT(nn.Module):
         ConfigError: Sizes that do not fit together.
     """
 
+    sees = "frame"
+
     def __init__(
         self,
         embed_dims: Sequence[int] = (64, 128, 160, 320),
@@ -234,7 +239,7 @@ class TinyViT(nn.Module):
     ) -> None:
         super().__init__()
         _check(embed_dims, depths, num_heads, window_sizes, stem_stride)
-        self.stride = 4 * stem_stride
+        self.stride, self.out_channels = 4 * stem_stride, out_channels
         self.patch_embed = Stem(embed_dims[0], stem_stride)
         self.layers = nn.ModuleList()
         for i, dims in enumerate(embed_dims):

@@ -43,6 +43,7 @@ class SAMMaskDecoder(MaskDecoder):
             iou_head_depth=iou_head_depth,
             iou_head_hidden_dim=iou_head_hidden,
         )
+        self.embed_dims = embed_dims
 
     def output_tokens(self) -> Tensor:
         """Return the tokens that every decoding starts with: quality and masks, (1 + masks, C)."""

@@ -33,6 +33,7 @@ class SAMPromptHead(nn.Module):
     def __init__(self, embed_dims: int, img_size: int, embedding_size: int) -> None:
         super().__init__()
         grid, image = (embedding_size, embedding_size), (img_size, img_size)
+        self.embed_dims = embed_dims
         self.encoder = PromptEncoder(embed_dims, grid, image, mask_in_chans=16)
 
     def embed(

@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce_dict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from echozoo.models import contracts
 from echozoo.models.checkpoints import initialise
 from echozoo.models.freezing import freeze, hold_frozen_statistics
 from echozoo.models.passes.adapting import add_adapters
@@ -27,7 +28,7 @@ class ClipSegmentorMixin(nn.Module):
         trainable: Sequence[str],
         pretrained: str | dict | None,
     ) -> None:
-        """Add adapters, freeze parameters and remember where the weights to start from lie.
+        """Check the parts, add adapters, freeze, and remember where the weights to start from lie.
 
         Called at the end of a constructor. The weights are read by `init_weights`, which the
         Runner calls before training, so that a model can be built without them.
@@ -38,9 +39,15 @@ class ClipSegmentorMixin(nn.Module):
             trainable: Exceptions to these.
             pretrained: See `echozoo.models.checkpoints.initialise`.
         """
+        contracts.check_parts(self)
         add_adapters(self, adapters)
         freeze(self, frozen, trainable)
         self.pretrained = pretrained
+
+    @property
+    def sees(self) -> str:
+        """Whether the result of a frame depends on others of its clip: "clip", else "frame"."""
+        return contracts.sees(self)
 
     def init_weights(self) -> None:
         """Initialise new layers, then load the weights that the config starts from."""

@@ -1,4 +1,4 @@
-"""mmseg's encoder-decoders on clips: every frame on its own."""
+"""mmseg's encoder-decoders on clips."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from echozoo.errors import DataError
+from echozoo.models import contracts
+from echozoo.models.inserts import add_inserts
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
     frames_of,
@@ -41,7 +43,8 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages. It is the decode head's; auxiliary heads do not count.
-        **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head.
+        **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head. The
+            backbone's ``inserts`` are temporal modules (see `echozoo.models.inserts`).
     """
 
     def __init__(
@@ -56,7 +59,12 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         **kwargs,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
-        super().__init__(data_preprocessor=MODELS.build(data_preprocessor), **kwargs)
+        backbone = dict(kwargs.pop("backbone"))
+        inserts = backbone.pop("inserts", ())
+        preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(backbone, data_preprocessor=preprocessor, **kwargs)
+        add_inserts(self.backbone, inserts)
+        self.num_frames: int | None = None  # of a clip; None for all images of a call
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
         self.prepare(adapters, frozen, trainable, pretrained)
@@ -78,6 +86,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         Returns:
             What ``mode`` says.
         """
+        self.num_frames = inputs.shape[1]
         frames = frames_of(inputs)  # (B * T, C, H, W)
         if mode == "loss":
             return self.loss(frames, _frame_samples(data_samples))
@@ -91,6 +100,12 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
                 (logits,), frames = _labelled([clip.float()], _frame_samples([sample]))
                 sample.loss = summed(self.decode_head.loss_by_feat(logits, frames))
         return list(data_samples)
+
+    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Features of images (N, C, H, W), for mmseg's own methods."""
+        num_frames = inputs.shape[0] if self.num_frames is None else self.num_frames
+        maps = contracts.encode(self.backbone, inputs, num_frames)
+        return self.neck(maps) if self.with_neck else maps
 
     # mmseg's losses know label maps alone: only frames that have one reach the heads in training.
 

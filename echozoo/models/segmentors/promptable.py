@@ -8,6 +8,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from echozoo.models import contracts
+from echozoo.models.inserts import add_inserts
 from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
@@ -40,7 +42,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
 
     Args:
         backbone: Image encoder: ``(images (N, C, H, W), num_frames)`` to a map (N, E, h, w),
-            several of them, or `Features`.
+            several of them, or `Features`; says what `echozoo.models.contracts` asks. Its
+            ``inserts`` are temporal modules (see `echozoo.models.inserts`).
         prompt_head: Its ``kinds`` are taken from the samples; its ``embed`` is called as
             ``(features, prompts, output_tokens)``.
         decoder: Mask decoder; its ``output_tokens()`` are those that the prompt head gets.
@@ -76,10 +79,15 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
+        backbone = dict(backbone)
+        inserts = backbone.pop("inserts", ())
         self.backbone = MODELS.build(backbone)
+        add_inserts(self.backbone, inserts)
         self.neck = MODELS.build(neck) if neck else None
-        self.prompt_head = PROMPT_HEADS.build(prompt_head)
-        self.decoder = MODELS.build(decoder)
+        self.prompt_head = PROMPT_HEADS.build(
+            contracts.sized(prompt_head, PROMPT_HEADS, self.backbone)
+        )
+        self.decoder = MODELS.build(contracts.sized(decoder, MODELS, self.backbone))
         self.loss_function = MODELS.build(loss) if loss else None
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
@@ -172,7 +180,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         return self._decode(features, prompts)
 
     def _encode(self, images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
-        features = Features.of(self.backbone(images, num_frames=num_frames))
+        features = Features.of(contracts.encode(self.backbone, images, num_frames))
         if self.neck is not None:
             features = features.replaced(self.neck(features.embedding))
         return features.maps

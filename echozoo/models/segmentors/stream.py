@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from echozoo.models import contracts
+from echozoo.models.inserts import add_inserts
 from echozoo.models.layers.aggregation import aggregated_logits
 from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import (
@@ -91,11 +93,16 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
+        backbone = dict(backbone)
+        inserts = backbone.pop("inserts", ())
         self.backbone = MODELS.build(backbone)
+        add_inserts(self.backbone, inserts)
         self.neck = MODELS.build(neck) if neck else None
         self.memory = MEMORIES.build(memory)
+        if prompt_head:
+            prompt_head = contracts.sized(prompt_head, PROMPT_HEADS, self.backbone)
         self.prompt_head = PROMPT_HEADS.build(prompt_head) if prompt_head else None
-        self.decoder = MODELS.build(decoder)
+        self.decoder = MODELS.build(contracts.sized(decoder, MODELS, self.backbone))
         self.loss_function = MODELS.build(loss) if loss else None
         self.prompted, self.permanent, self.revisit = tuple(prompted), permanent, revisit
         self.aggregate, self.num_structures = aggregate, num_structures
@@ -150,7 +157,7 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
             images: (N, C, H, W), scaled as in training; frames of one clip follow each other.
             num_frames: T, so that N = B * T.
         """
-        maps = Features.of(self.backbone(images, num_frames=num_frames), num_frames, images)
+        maps = Features.of(contracts.encode(self.backbone, images, num_frames), num_frames, images)
         return maps if self.neck is None else maps.replaced(self.neck(maps.embedding))
 
     def decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor | None]:

@@ -100,7 +100,7 @@ def test_named_structures():
     model = MODELS.build(
         dict(
             type="PromptableSegmentor",
-            backbone=dict(type="TinyViT"),
+            backbone=dict(type="TinyViT", out_channels=32),
             prompt_head=head,
             decoder=dict(type="SAMMaskDecoder", embed_dims=32, num_heads=2, mlp_dims=32),
         )
