@@ -39,7 +39,8 @@ class PackClip(BaseTransform):
         """Return the packed clip.
 
         Args:
-            results: The clip, images (T, H, W) with gray levels 0 to 255.
+            results: The clip, images (T, H, W) with gray levels 0 to 255. Prompts of kinds that
+                only some prompt heads know are arrays (T, K, ...) by kind in ``extra_prompts``.
 
         Returns:
             ``inputs`` (T, 1, H, W) float32, still 0 to 255, and ``data_samples``.
@@ -49,6 +50,8 @@ class PackClip(BaseTransform):
         for field, key in _FIELDS.items():
             if key in results:
                 sample.set_data({field: _tensor(results[key])})
+        for kind, prompts in results.get("extra_prompts", {}).items():
+            sample.set_data({kind: _tensor(prompts)})
         size = images.shape[1:]
         sample.set_metainfo(
             {
