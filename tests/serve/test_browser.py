@@ -89,8 +89,13 @@ def server(
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
-    line = process.stdout.readline()
-    assert line.startswith("http://127.0.0.1:"), line + (process.stdout.read() or "")
+    said = []
+    for line in process.stdout:  # notes about the model come before the address
+        said.append(line)
+        if line.startswith("http://127.0.0.1:"):
+            break
+    else:
+        pytest.fail("".join(said))
     yield line.split()[0], private
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=30)[0]

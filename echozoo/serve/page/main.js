@@ -149,7 +149,7 @@ function showControls() {
   $("reset").hidden = busy;
   for (const id of ["get-masks", "get-table", "reset"]) $(id).disabled = !any || busy;
   for (const { name } of model?.structures ?? []) {
-    const value = (any && measured.areas[name]?.[frame]) ?? null;
+    const value = any ? measured.areas[name]?.[frame] ?? null : null;
     $(`area-${name}`).textContent = value === null ? "" : `${area(value)} ${measured.unit}`;
   }
 }
