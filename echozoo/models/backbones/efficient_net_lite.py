@@ -153,6 +153,7 @@ class EfficientNetLite(nn.Module):
                 self.blocks.append(InvertedResidual(channels, out_channels, stage, stride))
                 channels = out_channels
         self.last_of_size.append(len(self.blocks) - 1)
+        self.out_channels, self.stride = channels, 32
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode images.

@@ -107,7 +107,8 @@ def test_sizes(arch: str, size: int) -> None:
 
 
 def test_sides_are_rounded_up() -> None:
-    maps = EfficientNetLite(width=0.25)(torch.randn(2, 3, 65, 33))
+    backbone = EfficientNetLite(width=0.25)
+    maps = backbone(torch.randn(2, 3, 65, 33))
     assert [tuple(one.shape[1:]) for one in maps] == [
         (8, 33, 17),
         (8, 17, 9),
@@ -115,6 +116,7 @@ def test_sides_are_rounded_up() -> None:
         (32, 5, 3),
         (80, 3, 2),
     ]
+    assert (backbone.out_channels, -(-65 // backbone.stride)) == maps[-1].shape[1:3]
 
 
 def test_every_parameter_learns() -> None:
