@@ -17,6 +17,10 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", help="a file whose parts tests/contracts is run on")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with reference outputs and real CAMUS images; skips where it is absent."""
