@@ -13,11 +13,14 @@ Size = tuple[int, int]
 Spacing = tuple[float, float]
 
 
-def check_one_grid(grids: Mapping[str, tuple[Size, Spacing]]) -> tuple[Size, Spacing]:
+def check_one_grid(
+    grids: Mapping[str, tuple[Size, Spacing | None]],
+) -> tuple[Size, Spacing | None]:
     """Refuse frames that do not share one grid.
 
     Args:
-        grids: Of each file its size (H, W) and its spacing (dy, dx) in mm; at least one file.
+        grids: Of each file its size (H, W) and its spacing (dy, dx) in mm, None where unknown; at
+            least one file.
 
     Returns:
         The grid of the first.
@@ -32,9 +35,9 @@ def check_one_grid(grids: Mapping[str, tuple[Size, Spacing]]) -> tuple[Size, Spa
                 f"{path}: frames of {_by(other_size)} pixels, wanted {_by(size)}"
                 f" as in {first}: the frames of a clip share one grid"
             )
-        if not np.allclose(other_spacing, spacing, rtol=1e-3):
+        if not np.allclose(other_spacing or np.nan, spacing or np.nan, rtol=1e-3, equal_nan=True):
             raise DataError(
-                f"{path}: spacing of {_by(other_spacing)} mm, wanted {_by(spacing)}"
+                f"{path}: spacing of {_mm(other_spacing)}, wanted {_mm(spacing)}"
                 f" as in {first}: the frames of a clip share one grid"
             )
     return size, spacing
@@ -77,6 +80,10 @@ def check_labels(label_file: str, labels: np.ndarray, label_values: Mapping[str,
             f"{label_file}: label values {values}, wanted only 0 background, {meanings}; convert"
             " the mask"
         )
+
+
+def _mm(spacing: Spacing | None) -> str:
+    return f"{_by(spacing)} mm" if spacing else "unknown size"
 
 
 def _by(numbers: tuple) -> str:

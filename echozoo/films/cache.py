@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from echozoo.films.film import open_film
 from echozoo.films.integrity import source_files
 from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_shape, read_volume
 from echozoo.notices import notice
@@ -60,29 +61,36 @@ def resolve_cache_dir(data_root: str | Path, cache_dir: str | Path | None = None
 
 
 def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) -> Volume:
-    """Read a volume through the cache.
+    """Read all of a film, or of its label maps, through the cache.
 
     Args:
-        path: As in `read_volume`.
+        path: A file of any kind that `open_film` reads.
         cache_dir: Folder of the cache; made where absent.
         label: As in `read_volume`.
 
     Returns:
-        The volume; its array (T, H, W) uint8 is read-only, see `cached_array`.
+        The volume; its array (T, H, W) uint8 is read-only, see `cached_array`. The spacing is
+        None where the file does not say.
 
     Raises:
-        DataError: As `read_volume`.
+        DataError: As `read_volume` for NIfTI and .mhd, as `open_film` for the others.
     """
 
     def decode() -> tuple[np.ndarray, dict]:
-        volume = read_volume(path, label)
+        volume = _read(path, label)
         return volume.array, {"spacing": volume.spacing}
 
     array, facts = cached_array(
         (Path(path),), Path(cache_dir), "label" if label else "image", decode
     )
-    dy, dx = facts["spacing"]
-    return Volume(array, (dy, dx))
+    return Volume(array, facts["spacing"] and tuple(facts["spacing"]))
+
+
+def _read(path: str | Path, label: bool) -> Volume:
+    if str(path).endswith(IMAGE_SUFFIXES):
+        return read_volume(path, label)
+    film = open_film(path)
+    return Volume(film.frames(), film.spacing)
 
 
 def cached_length(path: str | Path, cache_dir: str | Path) -> int:

@@ -48,10 +48,10 @@ class Geometry(NamedTuple):
 
 
 class Volume(NamedTuple):
-    """Frames on one grid: ``array`` (T, H, W) uint8 and ``spacing`` (dy, dx) in mm."""
+    """Frames on one grid: ``array`` (T, H, W) uint8 and ``spacing`` (dy, dx) in mm, or None."""
 
     array: np.ndarray
-    spacing: tuple[float, float]
+    spacing: tuple[float, float] | None
 
 
 def read_volume(path: str | Path, label: bool = False) -> Volume:

@@ -161,7 +161,7 @@ def test_mask_of_another_length(make_camus, tmp_path, loading):
     ("rows", "spacing", "found"),
     [
         (22, (0.5, 0.25), "frames of 22 x 32 pixels, wanted 24 x 32"),
-        (24, (0.5, 0.3), "spacing of 0.5 x 0.3 mm, wanted 0.5 x 0.25"),
+        (24, (0.5, 0.3), "spacing of 0.5 x 0.3 mm, wanted 0.5 x 0.25 mm"),
     ],
 )
 def test_frames_of_one_clip_on_two_grids(make_camus, tmp_path, loading, rows, spacing, found):
