@@ -231,6 +231,36 @@ def test_memsam(folder):
     )
 
 
+@torch.no_grad()
+def test_memsam_without_its_parts(folder):
+    model, seen, wanted = build("memsam", folder, deep_every=2)
+    rgb = (wanted["frames"].float() / 255)[:, None].expand(-1, 3, -1, -1)
+    features = model.encode(rgb, 4)
+    points = Prompts(
+        points=wanted["point_coords"].expand(4, 1, 1, 2),
+        labels=wanted["point_labels"].expand(4, 1, 1),
+    )
+    alone, _ = model.decode(features, points)
+    sparse, dense, _ = model.prompt_head.embed(features[:1], points[:1])
+    pe = model.prompt_head.dense_pe(features.size)
+    unprompted = model.decoder(features[:1], pe, sparse[:, :, :0], dense)[0][:, :, 0]
+    _enter(model, features, unprompted)
+    no_point = seen.logits[-1]
+    model.memory.value_encoder.reinforcement = None
+    _enter(model, features, alone[:1])
+    agrees(
+        no_memory=(alone[-1, 0, ::4, ::4], wanted["no_memory_last"]),
+        no_point=(no_point[0, 0, ::4, ::4], wanted["no_point_last"]),
+        no_reinforce=(seen.logits[-1][0, 0, ::4, ::4], wanted["no_reinforce_last"]),
+    )
+
+
+def _enter(model, features, logits):
+    """Go through the film from these logits of its first frame."""
+    masks = F.interpolate(logits, (256, 256), mode="bilinear", align_corners=False)
+    model.stream(features, {0: masks}, goes_on=False)
+
+
 def _before_last(model, features, start):
     """The state that the last of four frames is segmented with."""
     return model.stream(first_of(features, 3), start)[1]
