@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.datasets.anatomy import STRUCTURES, VIEWS
+from echozoo.datasets.anatomy import LABEL_VALUES, STRUCTURES, VIEWS
 from echozoo.datasets.checks import check_labels
 from echozoo.datasets.layout import find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import SCHEMES, SUBSETS, split_patients
@@ -83,7 +83,7 @@ def measure_film(film: tuple[str, Path]) -> MeasuredFilm:
     patient, path = film
     try:
         volume = read_volume(path, label=True)
-        check_labels(str(path), volume.array)
+        check_labels(str(path), volume.array, LABEL_VALUES)
         return MeasuredFilm(patient, film_attributes(volume.array, STRUCTURES, volume.spacing))
     except DataError as error:
         return MeasuredFilm(patient, {}, str(error))

@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from rich.progress import TransferSpeedColumn as SpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from echozoo.errors import CheckpointError, one_line_errors
 from echozoo.published_files import PUBLISHED_FILES, PackagedFile, PublishedFile
@@ -171,7 +171,7 @@ def _again(file: PublishedFile | PackagedFile) -> str:
 
 
 def _print_files() -> None:
-    table = Table("name", "file", "size", "what it is")
+    table = Table(Column("name", no_wrap=True), Column("file", no_wrap=True), "size", "what it is")
     for name, file in PUBLISHED_FILES.items():
         table.add_row(name, file.file_name, f"{file.size / 1e6:.0f} MB", file.title)
     Console().print(table)

@@ -114,6 +114,8 @@ def test_a_failure_is_named_and_the_others_go_on(runs, workshop) -> None:
 
 
 def test_interrupted_runs_are_stopped_and_their_time_counts(runs, workshop) -> None:
+    # What runs in the background may have been told to ignore it, and Python keeps to that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     behave(
         runs[2],
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -294,7 +295,7 @@ class SpaceTimeMemory(nn.Module):
 
     def _is_deep(self, t: int) -> bool:
         if self.training:
-            return bool(torch.rand(()) < self.deep_probability)
+            return random.random() < self.deep_probability
         return self.deep_every is None or (self.deep_every > 0 and t % self.deep_every == 0)
 
 

@@ -16,7 +16,6 @@ from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
     frames_of,
     has_labels,
-    labelled_of,
     summed,
 )
 from echozoo.models.segmentors.predictions import attach_label_map
@@ -126,20 +125,25 @@ def _frame_samples(samples: Sequence[EchoDataSample]) -> list[SegDataSample | No
     Raises:
         DataError: A frame has labels of some structures alone, of which no label map can be made.
     """
-    frames = []
-    for sample in samples:
-        known = labelled_of([sample], 1)  # (T, K), or (T, 1)
-        if (known.any(1) != known.all(1)).any():
-            raise DataError(
-                f"{sample.get('sequence', 'a clip')}: labels of some structures of a frame alone,"
-                " wanted all or none of them, as this model gives each pixel one class; choose"
-                " structures=... that are all labelled, or a model with a mask for each structure"
-            )
-        frames += [
-            SegDataSample(gt_sem_seg=PixelData(data=labels[None].long())) if there else None
-            for labels, there in zip(sample.gt_labels, known.any(1).tolist(), strict=True)
-        ]  # (1, H, W) each
-    return frames
+    return [
+        SegDataSample(gt_sem_seg=PixelData(data=labels[None].long())) if there else None
+        for sample in samples
+        for labels, there in zip(sample.gt_labels, _labelled_frames(sample), strict=True)
+    ]  # (1, H, W) each
+
+
+def _labelled_frames(sample: EchoDataSample) -> list[bool]:
+    """Which of the T frames have labels."""
+    if "labelled" not in sample:
+        return [True] * len(sample.gt_labels)
+    known = sample.labelled.cpu()  # T, K
+    if (known.any(1) != known.all(1)).any():
+        raise DataError(
+            f"{sample.get('sequence', 'a clip')}: labels of some structures of a frame alone,"
+            " wanted all or none of them, as this model gives each pixel one class; choose"
+            " structures=... that are all labelled, or a model with a mask for each structure"
+        )
+    return known.any(1).tolist()
 
 
 def _labelled(
