@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from echozoo.errors import DataError
 from echozoo.films.film import open_film
 from echozoo.films.integrity import source_files
 from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_shape, read_volume
+from echozoo.films.readers.source import COLOUR_NOTE, DEPTH_NOTE
 from echozoo.notices import notice
 
 _FORMAT = 2
@@ -73,7 +75,8 @@ def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) 
         None where the file does not say.
 
     Raises:
-        DataError: As `read_volume` for NIfTI and .mhd, as `open_film` for the others.
+        DataError: As `read_volume` for NIfTI and .mhd, as `open_film` for the others; or labels
+            that reading would change: in colour, of a palette, of 16 bits.
     """
 
     def decode() -> tuple[np.ndarray, dict]:
@@ -90,6 +93,13 @@ def _read(path: str | Path, label: bool) -> Volume:
     if str(path).endswith(IMAGE_SUFFIXES):
         return read_volume(path, label)
     film = open_film(path)
+    # Grey levels of an image may be converted, labels may not.
+    changed = {COLOUR_NOTE, DEPTH_NOTE} & set(film.notes)
+    if label and changed:
+        raise DataError(
+            f"{path}: labels in colour, of a palette or of 16 bits ({', '.join(changed)}), wanted "
+            "8-bit grey levels that are the labels themselves; convert the mask"
+        )
     return Volume(film.frames(), film.spacing)
 
 

@@ -9,6 +9,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 import torch
 from mmengine.registry import Registry
 from torch import nn
@@ -48,7 +49,28 @@ def own_file(config) -> ModuleType | None:
         config.own_part = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(config.own_part)
         SMALL.update(getattr(config.own_part, "contract", {}))
+        _refuse_what_nothing_tests(config.own_part)
     return config.own_part
+
+
+def _refuse_what_nothing_tests(module: ModuleType) -> None:
+    """Passing because nothing was tested would be a lie: say which parts no test here takes."""
+    kinds = ("temporal", "head", "adapter", "model")
+    tables = [_table(kind) for kind in kinds]
+    others = (registry.DATASETS, registry.MEMORIES, registry.METRICS, registry.TRANSFORMS)
+    own = [
+        (part, table)
+        for table in (*tables, *others)
+        for part in table.module_dict.values()
+        if getattr(part, "__module__", None) == module.__name__
+    ]
+    left = [p.__name__ for p, table in own if table in others or _kind_of(p, table) is None]
+    if left or not own:
+        raise pytest.UsageError(
+            f"--part {module.__file__}: {', '.join(left) or 'no registered part'}: not tested here."
+            " These tests take temporal modules, prompt heads, adapters, losses (forward takes"
+            " labelled), decoders (output_tokens) and encoders (stride or sees on the class)"
+        )
 
 
 def names(config, kind: str) -> list[str]:

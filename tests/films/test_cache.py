@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from echozoo.errors import DataError
 from echozoo.films import cache
@@ -214,3 +215,19 @@ def test_fallback_where_the_data_cannot_be_written(tmp_path, monkeypatch, said):
     assert first.parent == tmp_path / "home" / "echozoo"
     assert len(said) == 1
     assert str(first) in said[0]
+
+
+def test_labels_of_a_picture_are_its_own_numbers_or_refused(tmp_path):
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:9, 4:9], labels[9:12, 9:12] = 1, 3
+    Image.fromarray(labels).save(tmp_path / "grey.png")
+    found = cached_volume(tmp_path / "grey.png", tmp_path / "cache", label=True)
+    np.testing.assert_array_equal(found.array[0], labels)
+    palette = Image.fromarray(labels, mode="P")
+    palette.putpalette([0, 0, 0, 2, 2, 2, 4, 4, 4, 1, 1, 1])  # 3 would be read as 1
+    palette.save(tmp_path / "palette.png")
+    Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "deep.png")  # 1 would be read as 0
+    for name in ("palette.png", "deep.png"):
+        with pytest.raises(DataError, match=f"{name}: labels in colour, of a palette or of 16"):
+            cached_volume(tmp_path / name, tmp_path / "cache", label=True)
+        cached_volume(tmp_path / name, tmp_path / "cache")  # as an image it is read

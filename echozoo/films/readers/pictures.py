@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from echozoo.errors import DataError
-from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, SpooledFrames, grey
+from echozoo.films.readers.source import COLOUR_NOTE, DEPTH_NOTE, FrameSource, SpooledFrames, grey
 
 _COLOUR_DIFFERENCE = 12  # grey levels; compression alone tints grey a little
 
@@ -121,7 +121,7 @@ def _picture_pixels(path: Path, image: Image.Image) -> tuple[np.ndarray, list[st
         values = np.asarray(image)
         if image.mode == "F" or values.max() > 65535 or values.min() < 0:
             raise DataError(f"{path}: pixels of mode {image.mode}, wanted 8 or 16 bits")
-        return (values >> 8).astype(np.uint8), ["16-bit pixels reduced to 8 bits"]
+        return (values >> 8).astype(np.uint8), [DEPTH_NOTE]
     if image.mode in ("1", "L", "LA"):
         return np.array(image.convert("L")), []
     return grey(np.array(image.convert("RGB"))), [COLOUR_NOTE]

@@ -14,6 +14,7 @@ from echozoo.errors import DataError
 from echozoo.films.io import Geometry
 
 COLOUR_NOTE = "colour converted to grey"
+DEPTH_NOTE = "16-bit pixels reduced to 8 bits"
 
 
 @dataclass
