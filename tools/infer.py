@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Segment films: label maps, tables, curves and overlays, a folder a film.
 
+python tools/infer.py study/ -o out
 python tools/infer.py work_dirs/unet study/ -o out
 python tools/infer.py configs/samus_tra.py work_dirs/samus_tra film.dcm --prompts clicks.json -o out
 python tools/infer.py work_dirs/samus_tra study/ --coarse work_dirs/unet -o out
+
+Without a model, the one that comes with the zoo segments the films (see echozoo/weights).
 
 clicks.json: {"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}
 for every film, or such an entry for each by its file's name.
@@ -15,6 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from echozoo import weights
 from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer, Inference
 from echozoo.engine import failures
@@ -29,13 +33,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "config", help="a config, or a run's folder (its best checkpoint, else last)"
-    )
-    parser.add_argument(
-        "inputs",
+        "words",
         nargs="+",
-        metavar="[CHECKPOINT] INPUT",
-        help="a checkpoint or a run's folder first, where CONFIG is a file; then films and folders",
+        metavar="[MODEL [CHECKPOINT]] INPUT",
+        help="a config and its checkpoint or run; or a run's folder (its best checkpoint, else the "
+        "last), or published weights, or a name of the zoo, or nothing; then films and folders",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     add_prompt_options(parser)
@@ -72,13 +74,12 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def main() -> int:
     """Segment all films; the status is 1 where one failed."""
     args = parse_args()
-    checkpoint, inputs = split_inputs(args.config, args.inputs)
+    model, inputs = split_words(args.words)
     if args.coarse and len(args.coarse) > 2:
         raise ConfigError(f"--coarse {' '.join(args.coarse)}: wanted RUN, or CONFIG CHECKPOINT")
     with failures.one_line():
         inferencer = EchoInferencer(
-            args.config,
-            checkpoint,
+            *model,
             device=args.device,
             batch_size=args.batch_size,
             int8=args.int8,
@@ -90,21 +91,33 @@ def main() -> int:
             coarse=args.coarse,
             progress=sys.stderr.isatty(),
         )
+    if not model:
+        print(f"with {weights.DEFAULT}, which comes with the zoo", file=sys.stderr)
     spacing = tuple(args.spacing) if args.spacing else None
     done = inferencer(inputs, args.out, spacing, args.frame_time, args.mp4)
     report(done, args.out)
     return 1 if done.failures else 0
 
 
-def split_inputs(config: str, inputs: list[str]) -> tuple[str | None, list[str]]:
-    """Tell a checkpoint, which a config in a file needs first, from the films."""
-    first = Path(inputs[0])
-    is_run = first.is_dir() and any(first.glob("*.pth"))
-    if first.suffix in _WEIGHTS or (is_run and not Path(config).is_dir()):
-        if len(inputs) == 1:
-            raise ConfigError(f"{first}: a checkpoint and no film; give films or folders after it")
-        return inputs[0], inputs[1:]
-    return None, inputs
+def split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Tell the model, one word or a config and its checkpoint, or none, from the films."""
+    count = int(is_model(words[0]))
+    if count and words[0].endswith(".py") and len(words) > 1:
+        count += words[1].endswith(_WEIGHTS) or is_run(words[1])
+    if count == len(words):
+        raise ConfigError(f"{words[-1]}: a model and no film; give films or folders after it")
+    return words[:count], words[count:]
+
+
+def is_model(word: str) -> bool:
+    """Whether a word is a config, published weights, a run's folder or a name of the zoo."""
+    named = not Path(word).exists() and weights.find(word) is not None
+    return word.endswith((".py", ".safetensors")) or is_run(word) or named
+
+
+def is_run(word: str) -> bool:
+    """Whether a word is a folder with checkpoints or a config, be they all that a run has left."""
+    return Path(word).is_dir() and any(p.suffix in (".pth", ".py") for p in Path(word).iterdir())
 
 
 def report(done: Inference, out: Path) -> None:

@@ -31,6 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--results", help="results.json of its test (default: the run's own)")
     parser.add_argument("--training-data", help="what it was trained on, where that is not known")
     parser.add_argument("--licence", help="of the weights, where that is not known")
+    parser.add_argument("--half", action="store_true", help="in half precision")
     parser.add_argument("--verify", metavar="FILE", help="only check a published file")
     args = parser.parse_args()
     if not args.verify and not (args.run and args.out):
@@ -61,7 +62,7 @@ def main() -> None:
     if not args.config and not (Path(args.run).is_dir() or (folder / "last_checkpoint").is_file()):
         raise ConfigError(f"{folder}: is no run's folder; name the model's config with --config")
     loaded = load_model(args.config or folder, checkpoint, device="cpu")
-    done = publish(loaded, args.out, args.results, args.training_data, args.licence)
+    done = publish(loaded, args.out, args.results, args.training_data, args.licence, args.half)
     for note in done.notes:
         print(note)
     print(f"weights of {loaded.checkpoint}: {done.weights.stat().st_size / 1e6:.1f} MB")

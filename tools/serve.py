@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Serve a page to click on: open a film, click, carry the masks through it, download them.
 
+python tools/serve.py
 python tools/serve.py work_dirs/samus_tra
 python tools/serve.py configs/samus.py samus.pth --films /data/studies
 
@@ -27,7 +28,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="a file of configs/, or a run's folder")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        help="a file of configs/, a run's folder, published weights, or a name of the zoo "
+        "(default: the model that comes with it)",
+    )
     parser.add_argument("checkpoint", nargs="?", help="weights; needed where a config is given")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")

@@ -89,7 +89,7 @@ def main() -> None:
         cfg = launch.read_config(args, needs_data=not args.print_config)
         if args.resume is not None:
             set_resume(cfg, args.resume)
-        if args.from_scratch or cfg.get("resume"):  # a resumed run has its weights already
+        if args.from_scratch:
             launch.forget_pretrained(cfg)
         if args.no_augmentation:
             left_out = training_options.drop_augmentation(cfg)

@@ -70,7 +70,8 @@ class EchoInferencer:
     modules sees clips of the length that it was trained on, whatever ``batch_size`` is.
 
     Args:
-        config: A config, or a run's work folder.
+        config: A config, a run's work folder, published weights, or the name of a model of the
+            zoo, as for `load_model`; None takes the zoo's own choice.
         checkpoint: Weights; None takes those of the work folder, or the ones that the config
             names.
         device: "cpu", "cuda", …; None takes a GPU where there is one.
@@ -94,7 +95,7 @@ class EchoInferencer:
 
     def __init__(
         self,
-        config: str | Path,
+        config: str | Path | None = None,
         checkpoint: str | Path | None = None,
         device: str | None = None,
         batch_size: int = predicting.FRAMES_A_PASS,

@@ -79,6 +79,11 @@ class QuietRunner(Runner):
             return super().wrap_model(model_wrapper_cfg, model)
         return model.to(get_device())
 
+    def _init_model_weights(self) -> None:
+        """Leave a resumed run to its checkpoint: what it started from need not be there now."""
+        if not self._resume:
+            super()._init_model_weights()
+
     def test(self) -> dict[str, float]:
         """Test the model, all of whose weights must come from the checkpoint."""
         self._only_tests = True

@@ -54,7 +54,9 @@ def model_card(
 
 def _commands(name: str, weights: str) -> str:
     return (
-        f"```bash\npython tools/test.py {name}.py {weights} --data-root CAMUS\n"
+        f"```bash\npython tools/infer.py {weights} FILM -o out\n"
+        f"python tools/serve.py {weights}\n"
+        f"python tools/test.py {name}.py {weights} --data-root CAMUS\n"
         f"python tools/export_onnx.py {name}.py {weights} -o onnx/\n```\n\n"
         "The config is a Python file and runs as such: read it before you use one that you do not "
         "trust. Reading the weights runs nothing."

@@ -22,8 +22,8 @@ from echozoo.models.weight_files import load_safely
 from echozoo.phantom.writing import MANIFEST
 
 CAMUS_LICENCE = (
-    "Research only, non-commercial: trained on CAMUS, which is free for non-commercial research "
-    "with citation (S. Leclerc et al., IEEE TMI 38(9), 2198-2210, 2019)"
+    "CC BY-NC-SA 4.0, as CAMUS on which they were trained: non-commercial research with citation, "
+    "and shared on these terms (S. Leclerc et al., IEEE TMI 38(9), 2198-2210, 2019)"
 )
 PHANTOM_LICENCE = "Apache-2.0"
 # What a config says about the machine that it ran on.
@@ -54,6 +54,7 @@ def publish(
     results: str | Path | None = None,
     training_data: str | None = None,
     licence: str | None = None,
+    half: bool = False,
 ) -> Published:
     """Write a model's weights (no optimiser), its config and a card that says what it is.
 
@@ -64,6 +65,7 @@ def publish(
             checkpoint, unless it is older than the checkpoint.
         training_data: What the model was trained on, for a checkpoint that does not say so itself.
         licence: Of the weights, likewise.
+        half: Write them in half precision.
 
     Returns:
         The files.
@@ -79,7 +81,7 @@ def publish(
     config = public_config(cfg)
     metadata = {
         "name": name,
-        "config": config,
+        "config": json.dumps(config.to_dict()),
         "echozoo_version": echozoo.__version__,
         "metrics": json.dumps(measured) if measured else "",
         "training_data": data,
@@ -91,25 +93,28 @@ def publish(
     }
     draft = folder / f".{name}.safetensors"
     try:
-        write_weights(draft, loaded.model.state_dict(), metadata)
+        weights = loaded.model.state_dict()
+        if half:
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+        write_weights(draft, weights, metadata)
         metadata = verify(draft)  # as others will
         file = folder / f"{name}-{metadata['weights_sha256'][:8]}.safetensors"
         draft.replace(file)
         config_file, card = folder / f"{name}.py", folder / "MODEL_CARD.md"
-        config_file.write_text(config, encoding="utf-8")
+        config_file.write_text(config.pretty_text, encoding="utf-8")
         card.write_text(model_card(loaded, file, metadata, measured), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder}: cannot write there ({error.strerror})") from error
     return Published(file, config_file, card, tuple(notes))
 
 
-def public_config(cfg: Config) -> str:
-    """Return a config's text without the paths and names of the machine that it ran on.
+def public_config(cfg: Config) -> Config:
+    """Return a config without the paths and names of the machine that it ran on.
 
     Args:
         cfg: The config; it stays as it is.
     """
-    return Config(_without_paths(cfg.to_dict())).pretty_text
+    return Config(_without_paths(cfg.to_dict()))
 
 
 def _without_paths(value: Any, key: str | None = None) -> Any:

@@ -1,8 +1,8 @@
 r"""A file of weights to pass on: safetensors, with what it is and hashes of itself inside.
 
 A safetensors file is a header of plain text and the bytes of the tensors: reading it runs no code.
-Everything beside the weights is text in the header's metadata. The config among it is there to be
-read by people; nothing in echozoo runs it.
+Everything beside the weights is text in the header's metadata, the config among it as JSON: a model
+is built from it, and nothing of it runs.
 
 Two hashes are in the metadata, in hexadecimal:
 
@@ -25,12 +25,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from echozoo.errors import CheckpointError, ConfigError
-from echozoo.models.weight_files import load_safely, weights_sha256
+from echozoo.models.weight_files import load_safely, read_metadata, weights_sha256
 
 _HASHES = ("weights_sha256", "metadata_sha256")
 
@@ -68,23 +67,6 @@ def metadata_sha256(metadata: Mapping[str, str]) -> str:
     others = {key: text for key, text in metadata.items() if key != "metadata_sha256"}
     text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """Read the texts in a file of weights, checking nothing.
-
-    Args:
-        path: A ``.safetensors`` file.
-
-    Raises:
-        CheckpointError: The file is absent or damaged, or is no safetensors file.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: found {path.suffix or 'no suffix'}, wanted .safetensors")
-    load_safely(path)  # says what is wrong with a file that is absent or damaged
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
 
 
 def verify(path: str | Path) -> dict[str, str]:

@@ -7,12 +7,14 @@ goes through ``torch.load(weights_only=True)`` or safetensors; what they refuse 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -96,6 +98,43 @@ def state_dict_of(content: Any, name: str) -> dict[str, Tensor]:
                 "tensor: give a file of weights alone"
             )
     return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Read the texts in a file of weights, checking nothing.
+
+    Args:
+        path: A ``.safetensors`` file.
+
+    Raises:
+        CheckpointError: The file is absent or damaged, or is no safetensors file.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path}: found {path.suffix or 'no suffix'}, wanted .safetensors")
+    load_safely(path)  # says what is wrong with a file that is absent or damaged
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read the config that a published file of weights carries: JSON, so that none of it runs.
+
+    Args:
+        path: What `tools/publish.py` has written.
+
+    Raises:
+        CheckpointError: As `read_metadata`, and where no config is inside.
+    """
+    try:
+        config = json.loads(read_metadata(path).get("config", ""))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path}: carries no config, wanted a file of tools/publish.py: give the config too"
+        )
+    return config
 
 
 # A key that only one part of SAM has, and the prefix of that part in SAM's own files.

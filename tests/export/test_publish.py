@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -72,9 +73,39 @@ def test_loads_into_the_published_config(published, trained):
     assert again.input_size == (64, 64)
 
 
+def test_the_file_alone_is_a_model(published, trained):
+    alone = load_model(published.weights, device="cpu")
+    known = trained["tra"]
+    assert alone.checkpoint == published.weights
+    for name in ("structures", "input_size", "clip_length", "prompts", "understands"):
+        assert getattr(alone, name) == getattr(known, name)
+    frames = np.random.default_rng(0).integers(0, 255, (2, 70, 60), np.uint8)
+    found, expected = (m.encode(frames).features.embedding for m in (alone, known))
+    assert torch.equal(found, expected)
+
+
+def test_in_half_precision(trained, tmp_path):
+    done = publish(trained["tra"], tmp_path, half=True)
+    weights, exact = read_weights(done.weights), trained["tra"].model.state_dict()
+    for name, value in weights.items():
+        assert value.dtype == (
+            torch.float16 if exact[name].is_floating_point() else exact[name].dtype
+        )
+        assert torch.allclose(value.to(exact[name]), exact[name], rtol=1e-3, atol=1e-6)
+    alone = load_model(done.weights, device="cpu")
+    assert next(alone.model.parameters()).dtype == torch.float32
+
+
+def test_weights_without_a_config(tmp_path):
+    write_weights(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, {"config": "model = dict()"})
+    with pytest.raises(CheckpointError, match="carries no config.*give the config too"):
+        load_model(tmp_path / "w.safetensors")
+
+
 def test_metadata(published):
     metadata = verify(published.weights)
-    assert metadata["config"] == published.config.read_text()
+    config = load_config(published.config)
+    assert json.loads(metadata["config"]) == json.loads(json.dumps(config.to_dict()))
     assert metadata["name"] == "my_tra"
     assert metadata["echozoo_version"]
     assert metadata["training_data"].startswith("CAMUS; by the config: subset train, split ratio")

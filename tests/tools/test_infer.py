@@ -103,7 +103,7 @@ def test_other_precisions(
 def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     out = ["-o", tmp_path / "out", "--device", "cpu"]
     assert "no weights: give a checkpoint" in infer(run / "tiny.py", tmp_path, *out)
-    assert "a checkpoint and no film" in infer(run / "tiny.py", run, *out)
+    assert "a model and no film" in infer(run / "tiny.py", run, *out)
     assert "no films in this folder" in infer(run, tmp_path, *out)
     assert "no such file" in infer(run, tmp_path / "absent.nii", *out)
     assert "needs no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)

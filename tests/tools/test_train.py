@@ -39,12 +39,15 @@ def test_train_resume_and_test(tmp_path):
     assert "loss:" in out
     assert err == "", "no warning at the start"
 
-    options = ("--cfg-options", "train_cfg.max_epochs=3")
+    options = ("--cfg-options", "train_cfg.max_epochs=3", "model.pretrained=gone.pth")
     process = start(tmp_path, "train.py", "--data-root", "x", "--resume", *options)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "resuming from work_dirs/toy_config/epoch_2.pth" in out
     assert out.count("Epoch(train)") == 4
+    # What the weights started from is not read again, and still said.
+    kept = Config.fromfile(tmp_path / "work_dirs" / "toy_config" / "toy_config.py")
+    assert kept.model.pretrained == "gone.pth"
 
     process = start(tmp_path, "test.py", "work_dirs/toy_config", "--data-root", "x")
     out, err = process.communicate()

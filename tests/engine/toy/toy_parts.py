@@ -25,6 +25,11 @@ class ToyModel(BaseModel):
         self.decoder = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, 1))
         self.pretrained = pretrained
 
+    def init_weights(self):
+        super().init_weights()
+        if self.pretrained:
+            torch.load(self.pretrained)
+
     def forward(self, inputs, labels, mode="tensor"):
         outputs = self.decoder(self.backbone(torch.stack(inputs)))[:, 0]
         labels = torch.stack(labels)
