@@ -46,7 +46,8 @@ def test_train_resume_and_test(tmp_path):
     assert "resuming from work_dirs/toy_config/epoch_2.pth" in out
     assert out.count("Epoch(train)") == 4
     # What the weights started from is not read again, and still said.
-    kept = Config.fromfile(tmp_path / "work_dirs" / "toy_config" / "toy_config.py")
+    kept = tmp_path / "work_dirs" / "toy_config" / "toy_config.py"
+    kept = Config.fromfile(kept, import_custom_modules=False)
     assert kept.model.pretrained == "gone.pth"
 
     process = start(tmp_path, "test.py", "work_dirs/toy_config", "--data-root", "x")
