@@ -1,23 +1,45 @@
-"""Which parts there are, how to make a small one of each, and parts of a user's own file.
+"""Which parts there are: all that are registered, or those of a user's own file.
 
-A user's file may say how its parts are made small: ``contract = dict(MyEncoder=dict(width=8))``.
+A part that is built with more than the sizes of `calls.SIZES` says so in `SMALL`, and one of a
+user's file there: ``contract = dict(OwnEncoder=dict(width=8))``. Several dicts are several tests of
+it. A data set says where its data is (``data_root``), or gives a function that writes some into a
+folder and returns its arguments.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from calls import KINDS, E, Kind
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import Registry
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from small_camus import CAMUSMaker
 from torch import nn
 
 from echozoo import registry
+from echozoo.models.contracts import takes_frames
 
 VIT = dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=2)
-SMALL = {
+VALUES = dict(stages=3, base_channels=4)
+SPACE_TIME = dict(key_dims=6, value_dims=E, prompt_dims=E)
+
+
+def camus(folder: Path) -> dict:
+    """Films of five frames, all labelled."""
+    return dict(data_root=str(CAMUSMaker(folder)(patients=10, frames=5)), split="ratio")
+
+
+SMALL: dict[str, Any] = {
     "SAMViT": VIT | dict(img_size=64, out_channels=12),
     "SAMUS": VIT
     | dict(img_size=32, pos_embed_size=8, conv_channels=(4, 4, 8), out_channels=12)
@@ -30,96 +52,161 @@ SMALL = {
     "ManualPromptHead": dict(prompts=("points", "boxes", "masks")),
     "APG": dict(num_structures=2, num_task_tokens=3, num_heads=2, head_dims=4, ffn_dims=8),
     "SAMMaskDecoder": dict(num_heads=2, mlp_dims=8, iou_head_hidden=8),
-    "MSFF": dict(in_channels=8),
-    "LIA": dict(in_channels=8),
+    "MemoryMaskDecoder": dict(widths=(E, 4, 4), skip_channels=(E, E)),
+    "UNetHead": dict(widths=(E, E, E)),
+    "CENetHead": dict(channels=E),
     "LoRA": dict(rank=2),
+    "SpaceTimeMemory": (  # as in STM, XMem and MemSAM
+        SPACE_TIME
+        | dict(similarity="dot", keep_last=True, query_dims=4)
+        | dict(value_encoder=dict(pair=True, base_channels=4, blocks=(1, 1, 1))),
+        SPACE_TIME
+        | dict(every=2, sensory_dims=4, sensory_maps=(E, E, E), value_encoder=VALUES)
+        | dict(long_term=dict(longest=2, shortest=1, prototypes=4), top_k=5),
+        SPACE_TIME
+        | dict(similarity="l2", sensory_dims=4, feed="logits", deep_every=1)
+        | dict(value_encoder=VALUES | dict(reinforce=4)),
+    ),
+    "CAMUSDataset": camus,
 }
-# Parts of mmseg's contracts, or of a segmentor's own; they are tested where they are.
-OTHERS = {"StructureDiceLoss", "ContextExtractor", "MemoryMaskDecoder"}
-FOLDERS = {"encoder": "backbones", "neck": "necks", "loss": "losses"}
+# Folders of models/ whose parts are of one kind, but for heads and losses of mmseg's.
+FOLDERS = {"backbones": "encoder", "necks": "neck", "decoders": "decoder", "losses": "loss"}
+# Made of other parts, and tested with them in whole runs.
+WHOLES = (BaseModel, BaseDataPreprocessor)
 
 
-def own_file(config) -> ModuleType | None:
-    """The user's module of ``--part FILE``, imported once; None where none is given."""
+@dataclass(frozen=True)
+class Case:
+    """A part of some kind, and how a small one is made."""
+
+    kind: str
+    name: str
+    part: type
+    arguments: dict | Callable[[Path], dict] = field(default_factory=dict)
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.name}{self.variant}"
+
+    @property
+    def of(self) -> Kind:
+        """How parts of the kind are called."""
+        return KINDS[self.kind]
+
+    def build(self) -> nn.Module:
+        """A small part in evaluation mode; its parameters are not those of its start."""
+        arguments = {**self.of.given(self.part), **self.arguments}
+        part = self.of.registry.build({**arguments, "type": self.part}).eval()
+        for parameter in part.parameters():
+            # Many start as identity, which would hide what they do.
+            nn.init.normal_(parameter, std=0.2)
+        return part
+
+    def inputs(self, part: nn.Module, batch: int = 2, frames: int = 3) -> dict[str, torch.Tensor]:
+        """Made-up inputs."""
+        return self.of.inputs(part, batch, frames)
+
+    def call(self, part: nn.Module, inputs: dict) -> tuple[torch.Tensor, ...]:
+        """What the part makes of inputs."""
+        return self.of.call(part, **inputs)
+
+
+def cases(config: pytest.Config, kinds: tuple[str, ...]) -> list[Case]:
+    """The parts of some kinds: of the package, or of the user's file alone where one is given."""
+    module = own_file(config)
+    return [case for case in _all_cases(module) if case.kind in kinds]
+
+
+def own_file(config: pytest.Config) -> ModuleType | None:
+    """The user's module of ``--part FILE``, imported once; None where none is given.
+
+    Raises:
+        pytest.UsageError: Nothing in it is tested here: passing would be a lie.
+    """
     path = config.getoption("--part", default=None)
-    if path is None:
-        return None
-    if not hasattr(config, "own_part"):
-        spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-        config.own_part = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(config.own_part)
-        SMALL.update(getattr(config.own_part, "contract", {}))
-        _refuse_what_nothing_tests(config.own_part)
-    return config.own_part
-
-
-def _refuse_what_nothing_tests(module: ModuleType) -> None:
-    """Passing because nothing was tested would be a lie: say which parts no test here takes."""
-    kinds = ("temporal", "head", "adapter", "model")
-    tables = [_table(kind) for kind in kinds]
-    others = (registry.DATASETS, registry.MEMORIES, registry.METRICS, registry.TRANSFORMS)
-    own = [
-        (part, table)
-        for table in (*tables, *others)
-        for part in table.module_dict.values()
-        if getattr(part, "__module__", None) == module.__name__
-    ]
-    left = [p.__name__ for p, table in own if table in others or _kind_of(p, table) is None]
-    if left or not own:
+    if path is None or hasattr(config, "own_part"):
+        return getattr(config, "own_part", None)
+    if not Path(path).is_file():
+        raise pytest.UsageError(f"--part {path}: no such file")
+    name = f"own_part_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    # Its classes are looked up there by pickle and dataclasses, its neighbours by its imports.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    sys.path.append(str(Path(path).resolve().parent))
+    spec.loader.exec_module(module)
+    SMALL.update(getattr(module, "contract", {}))
+    if not list(_all_cases(module)):
         raise pytest.UsageError(
-            f"--part {module.__file__}: {', '.join(left) or 'no registered part'}: not tested here."
-            " These tests take temporal modules, prompt heads, adapters, losses (forward takes"
-            " labelled), decoders (output_tokens) and encoders (stride or sees on the class)"
+            f"--part {path}: {', '.join(untested(module)) or 'no registered part'}: not tested"
+            f" here; wanted one of: {', '.join(KINDS)}"
         )
+    config.own_part = module
+    return module
 
 
-def names(config, kind: str) -> list[str]:
-    """The parts of a kind: of the package, or of the user's file alone where one is given."""
-    table, module = _table(kind), own_file(config)
-    table.import_from_location()
-    found = {name: part for name, part in table.module_dict.items() if isinstance(part, type)}
-    if module is not None:
-        found = {name: part for name, part in found.items() if part.__module__ == module.__name__}
-        return sorted(name for name, part in found.items() if _kind_of(part, table) == kind)
-    folder = FOLDERS.get(kind)
+def untested(module: ModuleType | None = None) -> list[str]:
+    """Names of the parts, of the package or of a user's module, that no test here takes."""
+    tables = vars(registry).values() if module else {kind.registry for kind in KINDS.values()}
     return sorted(
-        name
-        for name, part in found.items()
-        if part.__module__.startswith("echozoo.")
-        and (folder is None or f".models.{folder}." in part.__module__)
-        and name not in OTHERS
-        and (kind != "decoder" or hasattr(part, "output_tokens"))
+        f"{name} ({table.name})"
+        for table in tables
+        if isinstance(table, Registry)
+        for name, part in _parts(table, module)
+        if _kind(table, part) is None and (module or not _is_a(part, WHOLES))
     )
-
-
-def build(kind: str, name: str, **sizes) -> nn.Module:
-    """A small part, with parameters that are not those of its start, in evaluation mode."""
-    part = _table(kind).build(dict(type=name, **sizes, **SMALL.get(name, {}))).eval()
-    for parameter in part.parameters():
-        # Many start as identity, which would hide what they do.
-        nn.init.normal_(parameter, std=0.2)
-    return part
-
-
-def _table(kind: str) -> Registry:
-    return {
-        "temporal": registry.TEMPORAL_MODULES,
-        "head": registry.PROMPT_HEADS,
-        "adapter": registry.ADAPTERS,
-    }.get(kind, registry.MODELS)
-
-
-def _kind_of(part: type, table: Registry) -> str | None:
-    """A user's part of MODELS is what it says: sizes of an encoder, tokens of a decoder."""
-    if table is not registry.MODELS:
-        return {"temporal module": "temporal", "prompt head": "head"}.get(table.name, table.name)
-    if hasattr(part, "output_tokens"):
-        return "decoder"
-    if "labelled" in part.forward.__code__.co_varnames:
-        return "loss"
-    return "encoder" if hasattr(part, "stride") or hasattr(part, "sees") else None
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
     """Equal but for the order of sums."""
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def _all_cases(module: ModuleType | None) -> Iterator[Case]:
+    for table in dict.fromkeys(kind.registry for kind in KINDS.values()):
+        for name, part in _parts(table, module):
+            kind, small = _kind(table, part), SMALL.get(name, {})
+            variants = small if isinstance(small, tuple) else (small,)
+            for i, arguments in enumerate(variants if kind else ()):
+                yield Case(kind, name, part, arguments, f"-{i}" if len(variants) > 1 else "")
+
+
+def _parts(table: Registry, module: ModuleType | None) -> list[tuple[str, Any]]:
+    table.import_from_location()
+    owner = module.__name__ if module else "echozoo."
+    parts = table.module_dict.items()
+    return sorted((n, p) for n, p in parts if p.__module__.startswith(owner))
+
+
+def _kind(table: Registry, part: type) -> str | None:
+    """What a part is: its registry says it, or for MODELS the part itself, or its folder."""
+    if table is not registry.MODELS:
+        return next((name for name, kind in KINDS.items() if kind.registry is table), None)
+    if not _is_a(part, nn.Module) or _is_a(part, WHOLES):
+        return None
+    if issubclass(part, BaseDecodeHead):
+        return "decode_head"
+    taken = inspect.signature(part.forward).parameters
+    if hasattr(part, "output_tokens") or "labelled" in taken:
+        return "decoder" if hasattr(part, "output_tokens") else "loss"
+    if {"labels", "label", "target"} & {*taken}:
+        return "map_loss"
+    if part.__module__.startswith("echozoo."):
+        return FOLDERS.get(part.__module__.split(".")[2])
+    return "encoder" if _says_sizes(part) else "neck"
+
+
+def _is_a(part: Any, classes: type | tuple[type, ...]) -> bool:
+    return isinstance(part, type) and issubclass(part, classes)
+
+
+def _says_sizes(part: type) -> bool:
+    """Whether a user's part is an encoder, which says its sizes as a class or once it is built."""
+    arguments = SMALL.get(part.__name__, {})
+    try:
+        built = part(**(arguments[0] if isinstance(arguments, tuple) else arguments))
+    except Exception:  # a neck needs in_channels, say; what is wrong a test will show
+        built = part
+    sizes = ("out_channels", "stride", "sees")
+    return any(hasattr(built, name) for name in sizes) or (
+        isinstance(built, nn.Module) and takes_frames(built)
+    )

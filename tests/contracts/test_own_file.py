@@ -2,71 +2,85 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from calls import KINDS
+from parts import own_file
 
-ROOT = Path(__file__).resolve().parents[2]
-PART = """
-import torch
-from torch import nn
-from echozoo.registry import TEMPORAL_MODULES
+from echozoo.registry import METRICS
 
-contract = dict(OwnGate=dict(strength=2.0))
+OF_ANOTHER_KIND = """
+from echozoo.registry import METRICS
 
-
-@TEMPORAL_MODULES.register_module()
-class OwnGate(nn.Module):
-    def __init__(self, embed_dims, strength):
-        super().__init__()
-        self.gate = nn.Parameter(torch.zeros(embed_dims))
-        self.strength = strength
-
-    def forward(self, x, num_frames):
-        clips = x.unflatten(0, (-1, num_frames))
-        return (clips + self.strength * self.gate * clips.mean({dims}, keepdim=True)).flatten(0, 1)
+@METRICS.register_module()
+class OwnMetric: ...
 """
+FOLDER = Path(__file__).resolve().parent
 
 
-NOT_TESTED = """
-from torch import nn
-from echozoo.registry import MODELS
-
-
-@MODELS.register_module()
-class OwnNeck(nn.Module):
-    def forward(self, x):
-        return x
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "said"), [(NOT_TESTED, "OwnNeck: not tested here"), ("", "no registered part")]
-)
-def test_what_is_not_tested_does_not_pass(tmp_path, text, said):
-    file = tmp_path / "own_neck.py"
-    file.write_text(text)
-    found = run(file)
-    assert found.returncode != 0
-    assert said in found.stdout + found.stderr
-
-
-def run(file: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "-q", "tests/contracts/test_contracts.py"]
+def run(file: Path, *options: str, faults: Iterable[str] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", "-q", str(FOLDER), "--part", str(file), *options]
     return subprocess.run(
-        [*command, "--part", str(file), "-p", "no:xdist", "-p", "no:cacheprovider"],
+        [*command, "-p", "no:xdist", "-p", "no:cacheprovider"],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=FOLDER.parents[1],
+        env=os.environ | dict(FAULTY=" ".join(faults)),
     )
 
 
-@pytest.mark.parametrize(("dims", "passes"), [("1", True), ("(0, 1)", False)])
-def test_parts_of_a_file(tmp_path, dims, passes):
-    file = tmp_path / "own_gate.py"
-    file.write_text(PART.format(dims=dims))  # over all clips of the batch: a fault
-    found = run(file)
-    assert (found.returncode == 0) is passes, found.stdout
-    assert ("4 passed" if passes else "FAILED tests/contracts/test_contracts.py") in found.stdout
+def test_a_part_of_every_kind_passes_and_what_is_not_tested_is_named() -> None:
+    found = run(FOLDER / "own_parts.py", "-vv")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "not tested here: OwnMetric (metric)" in found.stdout
+    tested = set(re.findall(r"\[(\w+)-Own\w+(?:-\d)?[\]-].* PASSED", found.stdout))
+    assert tested == set(KINDS)
+    assert "SKIPPED" not in found.stdout
+
+
+FAULTS = {
+    "batch": "test_a_batch_of_two_is_two_of_one[temporal-OwnGate-0]",
+    "sees": "test_encoders_are_what_they_say[encoder-OwnEncoder]",
+    "device": "test_all_of_it_moves_to_another_device[encoder-OwnEncoder]",
+    "grid": "test_necks_keep_the_grids_of_maps[neck-OwnNeck]",
+    "structures": "test_prompt_heads_embed_what_they_ask_for[head-OwnScribbles]",
+    "sparse": "test_decoders_decode_each_structure_alone[decoder-OwnDecoder]",
+    "idle": "test_every_parameter_and_input_learns[decode_head-OwnHead]",
+    "merge": "test_adapters_keep_names_and_merge[adapter-OwnGain]",
+    "state": "test_memories_remember_masks_and_their_state_can_be_kept[memory-OwnMemory]",
+    "labelled": "test_losses_count_what_is_labelled_alone[loss-OwnLoss]",
+    "sign": "test_losses_of_label_maps_want_the_right_class[map_loss-OwnMapLoss]",
+    "patients": "test_a_patient_is_in_one_subset[dataset-OwnClinic]",
+    "values": "test_samples_are_clips_whose_labels_are_those_of_the_files[dataset-OwnClinic-1]",
+}
+
+
+def test_each_fault_is_seen_where_it_is() -> None:
+    found = run(FOLDER / "own_parts.py", faults=FAULTS)
+    failed = set(re.findall(r"^FAILED \S+::(\S+)", found.stdout, re.MULTILINE))
+    assert set(FAULTS.values()) - failed == set()
+    assert "OwnGate-1" in " ".join(failed), "the other variant is tested, too"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("metric.py", OF_ANOTHER_KIND, r"OwnMetric \(metric\): not tested here"),
+        ("empty.py", "", "no registered part"),
+        ("absent.py", None, "no such file"),
+    ],
+)
+def test_what_is_not_tested_does_not_pass(tmp_path: Path, name, text, said) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    config = SimpleNamespace(getoption=lambda *_, **__: str(tmp_path / name))
+    with pytest.raises(pytest.UsageError, match=f"{name}: {said}"):
+        own_file(config)
+    METRICS.module_dict.pop("OwnMetric", None)

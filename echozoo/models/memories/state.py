@@ -40,6 +40,11 @@ class Movable:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {k: v.as_dict() if isinstance(v, Movable) else v for k, v in values.items()}
 
+    @classmethod
+    def from_dict(cls, values: Mapping) -> Movable:
+        """Make one of what `as_dict` gave; a class that holds other such classes overrides it."""
+        return cls(**values)
+
 
 @dataclass(frozen=True)
 class Bank(Movable):
