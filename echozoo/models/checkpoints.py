@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError, ConfigError
 from echozoo.models.passes.adapting import adapter_keys
-from echozoo.models.published_keys import (
-    add_counters,
-    fit_position_tables,
-    group_of,
-    is_efficient_net,
-    is_resnet,
-    own_keys,
-)
 from echozoo.models.weight_files import read_weights, state_dict_of
 from echozoo.published_files import how_to_get
 from echozoo.run_folder import checkpoint_file
@@ -35,18 +29,19 @@ class LoadReport:
         source: The file, or what stands for it.
         loaded: Keys of the model that were set.
         left: Keys of the model that stay as they were initialised.
+        groups: How many of these there are of each group, see `groups_of`.
     """
 
     source: str
     loaded: tuple[str, ...]
     left: tuple[str, ...]
+    groups: Mapping[str, int]
 
     def __str__(self) -> str:
         """One line for the log."""
         line = f"{self.source}: {len(self.loaded)} tensors loaded"
-        groups = Counter(group_of(key) for key in self.left)
-        if groups:
-            left = ", ".join(f"{group} ({count})" for group, count in groups.items())
+        if self.groups:
+            left = ", ".join(f"{group} ({count})" for group, count in self.groups.items())
             line += f"; left as initialised: {left}"
         return line
 
@@ -58,16 +53,15 @@ def load_published(
 ) -> LoadReport:
     """Load published weights into a segmentor, or this project's own.
 
-    Files of SAM (ViT-B, L, H, or its prompt encoder and mask decoder alone), of LiteMedSAM, SAMUS
-    and AutoSAMUS are taken under their own key names. Position tables are resized to the model's.
-    What a file of that kind has no weights for (the CNN branch where SAM starts SAMUS, temporal
-    modules where SAMUS starts a model of films, the APG where it starts AutoSAMUS) stays as it
-    is; anything else that does not match is an error. A file of a ResNet of torchvision or of an
-    EfficientNet-Lite is the backbone of a model, all of it; its classifier is left out.
+    A file has keys as in the model, or as the model's parts say in ``published`` (see
+    `echozoo.models.contracts.KeyMap`); sizes are fitted where a part can do that. What belongs
+    together (a part, what SAMUS adds to SAM, an adapter everywhere) a file has all of, or nothing:
+    then it stays as it is, as do the CNN branch where SAM starts SAMUS, or the decode head where
+    ImageNet's weights start a backbone. Anything else that does not match is an error.
 
     Args:
-        model: A segmentor. Of the SAM family: with ``backbone``, ``prompt_head`` and ``decoder``.
-        source: A weights file, or a state dict; keys as published, or as in ``model``.
+        model: A segmentor; its parts are its children.
+        source: A weights file, or a state dict.
         parts: Names of the model's parts to load, or of parts of these, such as
             ``("backbone", "prompt_head.encoder")``; what else is in the file is not looked at.
             None loads all that is in the file.
@@ -87,7 +81,8 @@ def load_published(
     fitted = _fitted(model, weights, name, parts)
     model.load_state_dict(fitted, strict=False)
     left = tuple(key for key in model.state_dict() if key not in fitted)
-    return LoadReport(name, tuple(fitted), left)
+    groups = Counter(map(groups_of(model), left))
+    return LoadReport(name, tuple(fitted), left, groups)
 
 
 def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport:
@@ -125,20 +120,83 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
     return report
 
 
+def own_keys(model: nn.Module, keys: Iterable[str]) -> dict[str, str | None]:
+    """Rename the keys of a file as the model's parts say.
+
+    Args:
+        model: The model.
+        keys: As in the file, such as ``image_encoder.blocks.2.Space_Adapter.q.weight``.
+
+    Returns:
+        The model's for each, such as ``backbone.blocks.2.cross_attn.q.weight``; None where the
+        weights have no effect in it, and the key itself where no part claims it.
+    """
+    wanted = model.state_dict()
+    layouts = [
+        (f"{name}.", layout)
+        for name, part in model.named_children()
+        for layout in getattr(part, "published", ())
+    ]
+
+    def own(key: str) -> str | None:
+        for part, layout in layouts:
+            for theirs, ours in layout.claims.items():
+                if re.match(theirs, key):
+                    if ours is None:
+                        return None
+                    key = re.sub(theirs, ours, key, count=1)
+                    for old, new in layout.renames.items():
+                        key = key.replace(old, new)
+                    return part + key
+        return key
+
+    return {key: key if key in wanted else own(key) for key in keys}
+
+
+def groups_of(model: nn.Module) -> Callable[[str], str]:
+    """Say what belongs together: a file has the whole of a group, or nothing of it.
+
+    Args:
+        model: The model.
+
+    Returns:
+        A function from a key in the model's terms to the name of its group: of a `KeyMap` that
+        holds it, of an adapter, else the part's, for what is beside a part's maps with the name
+        of the module.
+    """
+    adapters = adapter_keys(model)
+    parts = dict(model.named_children())
+
+    def group(key: str) -> str:
+        part, _, rest = key.partition(".")
+        layouts = getattr(parts.get(part), "published", ())
+        if key in adapters or not layouts:
+            return adapters.get(key, part)
+        for layout in layouts:
+            if re.fullmatch(layout.holds, rest):
+                return layout.name or part
+        inner = (name for name in rest.split(".") if not name.isdigit() and name != "blocks")
+        return f"{part}.{next(inner)}"
+
+    return group
+
+
 def _fitted(
     model: nn.Module, weights: Mapping[str, Tensor], name: str, parts: Sequence[str] | None
 ) -> dict[str, Tensor]:
-    """The weights under the model's keys, with position tables of its sizes, and nothing else."""
-    if parts is not None:
-        _check_parts(model, parts)
-    elif is_resnet(weights) or is_efficient_net(weights):
-        parts = ("backbone",)
-    file_keys = own_keys(weights)
-    weights = add_counters({own: weights[key] for own, key in file_keys.items()})
+    """The weights under the model's keys, fitted to its sizes, and nothing else."""
+    file_keys = {own: key for key, own in own_keys(model, weights).items() if own is not None}
+    weights = _with_counters({own: weights[key] for own, key in file_keys.items()})
     wanted = model.state_dict()
     if parts is not None:
+        _check_parts(model, parts)
         weights, wanted = _only(weights, parts), _only(wanted, parts)
-    weights = fit_position_tables(weights, model)
+    for title, part in model.named_children():
+        if hasattr(part, "fit_published"):
+            inside = {
+                key.removeprefix(f"{title}."): weights[key] for key in _only(weights, [title])
+            }
+            weights |= {f"{title}.{key}": v for key, v in part.fit_published(inside).items()}
     misfits = {
         "missing": [key for key in _required(weights, model, parts) if key not in weights],
         "unexpected": [file_keys.get(key, key) for key in weights if key not in wanted],
@@ -150,6 +208,13 @@ def _fitted(
     }
     _refuse_misfits(name, type(model).__name__, misfits)
     return weights
+
+
+def _with_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give batch norms their counters of batches, which files of old versions of torch lack."""
+    means = [key for key in weights if key.endswith(".running_mean")]
+    counters = [f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means]
+    return weights | {key: torch.tensor(0) for key in counters if key not in weights}
 
 
 def _check_parts(model: nn.Module, parts: Sequence[str]) -> None:
@@ -171,23 +236,14 @@ def _only(weights: Mapping[str, Tensor], parts: Sequence[str]) -> dict[str, Tens
 def _required(
     weights: Mapping[str, Tensor], model: nn.Module, parts: Sequence[str] | None
 ) -> list[str]:
-    """Keys that a file of this kind must have: the whole of each group of which it has any.
-
-    Of each part that is asked for by name it must have some; and all of everything where the
-    model is not of the SAM family, for which only its own weights will do.
-    """
-    wanted = model.state_dict()
-    own = adapter_keys(model)
-    if own.isdisjoint(weights):  # a file of the model without adapters
-        wanted = {key: value for key, value in wanted.items() if key not in own}
-    groups = {group_of(key) for key in wanted}
-    if "backbone" in groups:
-        groups = {group_of(key) for key in weights} | {"prompt_head", "decoder"}
+    """Keys that a file must have: the whole of each group of which it has any."""
+    group, wanted = groups_of(model), model.state_dict()
+    present = {group(key) for key in weights}
     if parts is None:
-        return [key for key in wanted if group_of(key) in groups]
-    absent = [part for part in parts if not _only(weights, (part,))]
-    without = _only(wanted, absent)
-    return [key for key in _only(wanted, parts) if group_of(key) in groups or key in without]
+        return [key for key in wanted if group(key) in present]
+    # What is asked for by name and not there at all is missing, too.
+    absent = _only(wanted, [part for part in parts if not _only(weights, (part,))])
+    return [key for key in _only(wanted, parts) if group(key) in present or key in absent]
 
 
 def _refuse_misfits(name: str, model_name: str, misfits: Mapping[str, list[str]]) -> None:

@@ -4,11 +4,16 @@ An image encoder says ``out_channels`` (of the map that a decoder reads), ``stri
 input for one place of it) and, where its ``forward`` takes ``num_frames``, what it ``sees``:
 "frame", each by itself, or "clip". Another part of the path that lets frames see each other says
 ``sees = "clip"`` too. Prompt heads and decoders say ``embed_dims``, prompt heads also ``stride``.
+
+A part whose weights are published under other names says so by ``published``, a tuple of `KeyMap`;
+``fit_published(weights) -> weights`` of it, if there, fits them to its sizes.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.registry import Registry
@@ -17,6 +22,27 @@ from torch import Tensor, nn
 from echozoo.errors import ConfigError
 
 SIGHTS = ("frame", "clip")
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How published files name weights of a part, and which of the part's weights they have.
+
+    Attributes:
+        claims: What the part's keys begin with in a file (a regular expression), and what they
+            begin with in the part (as for `re.sub`); None: they have no effect here. The first
+            that fits counts.
+        renames: What stands anywhere else in these keys, and what stands for it in the part; all
+            are replaced, in this order.
+        holds: Which keys of the part (a regular expression) a file has all of, or none: then they
+            stay as initialised. What no map of a part holds goes together by modules.
+        name: Of these keys in the log; None is the part's.
+    """
+
+    claims: Mapping[str, str | None] = field(default_factory=dict)
+    renames: Mapping[str, str] = field(default_factory=dict)
+    holds: str = ".*"
+    name: str | None = None
 
 
 def takes_frames(encoder: nn.Module) -> bool:
@@ -70,6 +96,12 @@ def check_parts(model: nn.Module) -> None:
     """
     encoder = model.backbone
     name = type(encoder).__name__
+    for part in model.children():
+        published = getattr(part, "published", ())
+        if not isinstance(published, tuple) or not all(isinstance(m, KeyMap) for m in published):
+            raise ConfigError(
+                f"{type(part).__name__}: found published={published!r}, wants a tuple of KeyMap"
+            )
     if takes_frames(encoder) and getattr(encoder, "sees", None) not in SIGHTS:
         raise ConfigError(
             f"{name}: found sees={getattr(encoder, 'sees', None)!r}, wants one of {SIGHTS}, as its "

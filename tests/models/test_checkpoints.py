@@ -19,9 +19,8 @@ from torch import nn
 
 from echozoo.errors import CheckpointError, ConfigError
 from echozoo.models import load_published
-from echozoo.models.checkpoints import initialise
-from echozoo.models.published_keys import own_key
-from echozoo.registry import MODELS
+from echozoo.models.checkpoints import initialise, own_keys
+from echozoo.registry import MODELS, PROMPT_HEADS
 
 
 class TestSAM:
@@ -162,14 +161,15 @@ class TestSAMUS:
 
     def test_every_published_key_has_its_place_at_full_size(self, shared):
         shapes = json.loads((shared / "golden" / "samus_vit_b_keys.json").read_text())
+        model = nn.Module()
         with torch.device("meta"):
-            backbone = MODELS.build(dict(type="SAMUS"))
-            decoder = MODELS.build(dict(type="SAMMaskDecoder"))
-        ours = {f"backbone.{k}": tuple(v.shape) for k, v in backbone.state_dict().items()}
-        ours |= {f"decoder.{k}": tuple(v.shape) for k, v in decoder.state_dict().items()}
-        renamed = {own_key(key): tuple(shape) for key, shape in shapes.items()}
-        assert len(renamed) == len(shapes) == 393
-        assert {k: v for k, v in renamed.items() if not k.startswith("prompt_head")} == ours
+            model.backbone = MODELS.build(dict(type="SAMUS"))
+            model.decoder = MODELS.build(dict(type="SAMMaskDecoder"))
+            model.prompt_head = PROMPT_HEADS.build(dict(type="ManualPromptHead"))
+        ours = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        names = own_keys(model, shapes)
+        assert len(shapes) == 393
+        assert {names[key]: tuple(shape) for key, shape in shapes.items()} == ours
 
     def test_into_a_model_of_films_leaves_the_temporal_modules(self):
         published, own = published_samus()
@@ -210,7 +210,7 @@ class TestOwnCheckpoints:
         with pytest.raises(CheckpointError, match=r"1 missing \(backbone.temporal.3.reduce.weight"):
             load_published(model, weights)
 
-    def test_other_families_must_be_complete(self):
+    def test_parts_must_be_complete(self):
         model = nn.Module()
         model.backbone = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1))
         weights = snapshot(model)
@@ -261,10 +261,17 @@ class TestParts:
         assert torch.equal(model.backbone.pos_embed, before["backbone.pos_embed"])
         assert torch.equal(model.decoder.iou_token.weight, weights["mask_decoder.iou_token.weight"])
 
-    @pytest.mark.parametrize("part", ["backbone", "prompt_head", "decoder"])
-    def test_each_must_be_in_the_file(self, part):
+    @pytest.mark.parametrize(
+        ("part", "theirs"),
+        [
+            ("backbone", "image_encoder"),
+            ("prompt_head", "prompt_encoder"),
+            ("decoder", "mask_decoder"),
+        ],
+    )
+    def test_each_must_be_in_the_file(self, part, theirs):
         sam = published_sam().state_dict()
-        weights = {k: v for k, v in sam.items() if own_key(k).split(".")[0] != part}
+        weights = {k: v for k, v in sam.items() if k.split(".")[0] != theirs}
         with pytest.raises(CheckpointError, match=rf"missing \({part}\."):
             load_published(segmentor(), weights, parts=(part,))
         rest = tuple({"backbone", "prompt_head", "decoder"} - {part})

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from echozoo.models import load_published
-from echozoo.models.backbones.samus import PUBLISHED_NAMES
+from echozoo.models.checkpoints import own_keys
 from echozoo.models.prompts import Prompts
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import MODELS
@@ -26,12 +26,6 @@ PREFIXES = (
     ("prompt_encoder.", "prompt_head.encoder."),
     ("mask_decoder.", "decoder."),
 )
-
-
-def rename(key: str) -> str:
-    for theirs, ours in (*PREFIXES, *PUBLISHED_NAMES):
-        key = key.replace(theirs, ours)
-    return key
 
 
 def build(config: str) -> PromptableSegmentor:
@@ -61,7 +55,7 @@ def golden(shared) -> SimpleNamespace:
     model = build("samus")
     load_published(model, {key: torch.from_numpy(value) for key, value in weights.items()})
     with np.load(folder / "samus_vit_b.npz") as arrays:
-        trainable = {rename(str(name)) for name in arrays["trainable"]}
+        trainable = set(own_keys(model, map(str, arrays["trainable"])).values())
         names = [name for name in arrays if name != "trainable"]
         reference = {name: torch.from_numpy(arrays[name]) for name in names}
     return SimpleNamespace(

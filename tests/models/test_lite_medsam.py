@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 
 from echozoo.errors import CheckpointError
 from echozoo.models import load_published
-from echozoo.models.published_keys import group_of, own_key
+from echozoo.models.checkpoints import groups_of, own_keys
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.published_files import PUBLISHED_FILES
 from echozoo.registry import DATASETS, MODELS
@@ -44,7 +44,8 @@ def weights() -> dict[str, torch.Tensor]:
 
 def test_keys_and_shapes_are_those_of_the_published_file(model):
     own = {key: list(value.shape) for key, value in model.state_dict().items()}
-    assert own == {own_key(key): shape for key, shape in SHAPES.items()}
+    names = own_keys(model, SHAPES)
+    assert own == {names[key]: shape for key, shape in SHAPES.items()}
 
 
 def test_takes_every_key_of_the_file(model, weights):
@@ -57,8 +58,9 @@ def test_takes_every_key_of_the_file(model, weights):
         ("prompt_encoder.no_mask_embed.weight", "prompt_head.encoder"),
         ("mask_decoder.iou_token.weight", "decoder"),
     ):
-        assert own_key(published).startswith(own)
-        assert torch.equal(model.state_dict()[own_key(published)], weights[published])
+        (name,) = own_keys(model, [published]).values()
+        assert name.startswith(own)
+        assert torch.equal(model.state_dict()[name], weights[published])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_lost_key_is_an_error_that_names_it(model, weights, lost):
     del weights[lost]
     with pytest.raises(CheckpointError, match="1 missing") as caught:
         load_published(model, weights)
-    assert own_key(lost) in str(caught.value)
+    assert own_keys(model, [lost])[lost] in str(caught.value)
 
 
 @pytest.mark.parametrize("group", ["patch_embed", "layers", "neck"])
@@ -95,11 +97,14 @@ def test_a_key_too_many_and_an_encoder_of_sam_are_errors(model, weights):
         load_published(model, sam)
 
 
-def test_what_somebody_adds_to_the_encoder_is_a_group_of_its_own():
-    added = {"layers.1.blocks.0.adapter.up.weight", "temporal.0.norm.weight"}
-    groups = {group_of(f"backbone.{key}") for key in added}
-    assert "backbone" not in groups
-    assert {group_of(own_key(key)) for key in SHAPES} == {"backbone", "prompt_head", "decoder"}
+def test_what_somebody_adds_to_the_encoder_is_a_group_of_its_own(model):
+    added, group = (
+        {"layers.1.blocks.0.adapter.up.weight", "temporal.0.norm.weight"},
+        groups_of(model),
+    )
+    assert "backbone" not in {group(f"backbone.{key}") for key in added}
+    keys = own_keys(model, SHAPES).values()
+    assert {group(key) for key in keys} == {"backbone", "prompt_head", "decoder"}
 
 
 def test_fine_tuning_trains_the_encoder_and_the_decoder_and_holds_the_statistics():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.registry import init_default_scope
 from published_models import randomise, segmentor, snapshot
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -68,6 +69,28 @@ class TestResNet:
     def test_into_another_model_is_an_error(self):
         with pytest.raises(CheckpointError, match=r"unexpected \(conv1.weight, bn1.weight"):
             load_published(segmentor(), resnet())
+
+    def test_starts_backbones_of_mmseg_and_of_memories(self):
+        init_default_scope("echozoo")
+        model = MODELS.build(
+            dict(
+                type="ClipEncoderDecoder",
+                backbone=dict(type="mmseg.ResNet", depth=18),
+                decode_head=dict(
+                    type="UNetHead",
+                    in_channels=(64, 128, 256, 512),
+                    widths=(8, 8, 8),
+                    num_classes=2,
+                ),
+            )
+        )
+        weights = resnet((2, 2, 2, 2))
+        assert {key.split(".")[0] for key in load_published(model, weights).left} == {"decode_head"}
+        assert torch.equal(model.backbone.layer4[1].conv2.weight, weights["layer4.1.conv2.weight"])
+        model = nn.Module()
+        model.backbone = MODELS.build(dict(type="ResNetTrunk", depth=18))
+        assert load_published(model, weights).left == ()
+        assert torch.equal(model.backbone.layer3[1].conv2.weight, weights["layer3.1.conv2.weight"])
 
     def test_published_file_is_named(self):
         with pytest.raises(CheckpointError, match=r"download_weights.py resnet34 --dir absent"):

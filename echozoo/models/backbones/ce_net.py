@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from echozoo.models.backbones.resnet_trunk import TORCHVISION
 from echozoo.models.layers.norm import SyncBN
 from echozoo.registry import MODELS
 
@@ -22,6 +23,8 @@ class CENetEncoder(nn.Module):
         layers: Blocks of each stage.
         base_channels: Channels of the stem and of the first stage; each further one doubles them.
     """
+
+    published = (TORCHVISION,)
 
     def __init__(self, layers: Sequence[int] = (3, 4, 6, 3), base_channels: int = 64) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.norm import SyncBN
 from echozoo.registry import MODELS
 
@@ -133,6 +134,25 @@ class EfficientNetLite(nn.Module):
         arch: ``"lite0"``, ``"lite1"`` or ``"lite2"``.
         width: Factor of all channels, in place of the arch's: for small models from scratch.
     """
+
+    published = (
+        KeyMap(
+            {
+                r"_(conv_head|bn1|fc)\.": None,
+                r"_conv_stem\.": "stem.conv.",
+                r"_bn0\.": "stem.norm.",
+                r"_blocks\.": "blocks.",
+            },
+            {
+                "._expand_conv.": ".expand.conv.",
+                "._bn0.": ".expand.norm.",
+                "._depthwise_conv.": ".depthwise.conv.",
+                "._bn1.": ".depthwise.norm.",
+                "._project_conv.": ".project.conv.",
+                "._bn2.": ".project.norm.",
+            },
+        ),
+    )
 
     def __init__(self, arch: str = "lite0", width: float | None = None) -> None:
         super().__init__()

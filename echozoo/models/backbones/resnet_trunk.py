@@ -6,8 +6,12 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.norm import SyncBN
 from echozoo.registry import MODELS
+
+# Torchvision's files, which name the layers as this project does.
+TORCHVISION = KeyMap({r"fc\.": None, r"(conv1|bn1|layer\d)\.": r"\g<0>"})
 
 # Block and number of blocks of each stage (arXiv 1512.03385, table 1).
 _ARCHS = {18: (BasicBlock, (2, 2, 2)), 50: (Bottleneck, (3, 4, 6))}
@@ -29,6 +33,17 @@ class ResNetTrunk(nn.Module):
     """
 
     sees = "frame"
+    published = (
+        KeyMap({r"layer4\.": None, **TORCHVISION.claims}),
+        KeyMap({r"key_encoder\.res2\.": "layer1.", r"key_encoder\.": ""}),  # STCN, XMem
+        KeyMap(  # STM
+            {
+                r"Encoder_Q\.(mean|std)": None,
+                **{rf"Encoder_Q\.res{i + 1}\.": f"layer{i}." for i in (1, 2, 3)},
+                r"Encoder_Q\.": "",
+            }
+        ),
+    )
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from segment_anything.modeling.image_encoder import PatchEmbed
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.attention import GridAttention
 from echozoo.models.layers.mlp import MLP
 from echozoo.models.layers.norm import ChannelNorm
@@ -91,6 +92,15 @@ class SAMViT(nn.Module):
     """
 
     sees = "frame"
+    published: tuple[KeyMap, ...] = (
+        KeyMap(
+            {r"image_encoder\.": ""},
+            # Beside these a subclass, or somebody's adapters, may have more.
+            holds=r"pos_embed|(patch_embed\.proj|neck\.\d)\.\w+"
+            r"|blocks\.\d+\.(norm[12]|attn\.qkv|attn\.proj|mlp\.lin[12])\.\w+"
+            r"|blocks\.\d+\.attn\.rel_pos_[hw]",
+        ),
+    )
 
     def __init__(
         self,
@@ -133,6 +143,29 @@ class SAMViT(nn.Module):
         """Name patterns of parameters by what they are, for `echozoo.models.freezing`."""
         blocks = self.global_attn_indexes
         return {"global_positions": tuple(f"blocks.{i}.attn.rel_pos_?" for i in blocks)}
+
+    def fit_published(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Resize position tables of an encoder that was made for another image size.
+
+        Absolute positions are resized bilinearly, relative ones of the global blocks linearly
+        along their rows; tables of windowed blocks do not depend on the image size.
+
+        Args:
+            weights: Some of the encoder's, by its keys.
+
+        Returns:
+            The weights, with tables that fit, where resizing is what they need.
+        """
+        fitted, own = dict(weights), self.state_dict()
+        table = fitted.get("pos_embed")
+        if table is not None and _differ(table, own["pos_embed"], sides=(1, 2)):
+            fitted["pos_embed"] = resize_grid(table.float(), own["pos_embed"].shape[1:3])
+        for index in self.global_attn_indexes:
+            for key in (f"blocks.{index}.attn.rel_pos_{axis}" for axis in "hw"):
+                if key in fitted and _differ(fitted[key], own[key], sides=(0,)):
+                    columns = fitted[key].float().T[None]  # (rows, C) -> (1, C, rows)
+                    fitted[key] = F.interpolate(columns, len(own[key]), mode="linear")[0].T
+        return fitted
 
     def build_block(self, index: int) -> nn.Module:
         """Make block ``index``: global where the indexes say so, windowed elsewhere."""
@@ -186,6 +219,14 @@ def resize_grid(table: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(table, tuple(size), mode="bilinear", align_corners=False).permute(
         0, 2, 3, 1
     )
+
+
+def _differ(table: Tensor, wanted: Tensor, sides: tuple[int, ...]) -> bool:
+    """Whether two tables differ in these sides, and in no other."""
+    shapes = [
+        [size for dim, size in enumerate(one.shape) if dim not in sides] for one in (table, wanted)
+    ]
+    return table.shape != wanted.shape and table.dim() == wanted.dim() and shapes[0] == shapes[1]
 
 
 def _sizes(

@@ -1,40 +1,38 @@
-"""SAMUS's image encoder (arXiv 2309.06824): SAM's ViT at 256 pixels beside a CNN.
-
-Published checkpoints name some parts otherwise; `PUBLISHED_NAMES` renames them.
-"""
+"""SAMUS's image encoder (arXiv 2309.06824): SAM's ViT at 256 pixels beside a CNN."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.sam_vit import SAMViT, ViTBlock, resize_grid
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.attention import CrossAttention
 from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
 from echozoo.models.layers.mlp import FeatureAdapter
 from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
-# What the published checkpoints call a part -> what it is called here, below ``image_encoder.``.
-# Applied as plain substring replacements, in this order.
-PUBLISHED_NAMES = (
-    ("cnn_embed.inc.conv.0.", "cnn_branch.stem.conv."),
-    ("cnn_embed.inc.conv.1.", "cnn_branch.stem.norm."),
-    ("cnn_embed.", "cnn_branch."),
-    ("post_pos_embed.", "pos_adapter."),
-    (".maxpool_conv.1.", ".conv."),
-    (".maxpool_conv.2.", ".norm."),
-    ("input_Adapter.", "input_adapter."),
-    ("MLP_Adapter.", "feature_adapter."),
-    (".D_fc1.", ".down."),
-    (".D_fc2.", ".up."),
-    ("Space_Adapter.", "cross_attn."),
-    ("refine_Adapter.conv.0.", "refine.conv."),
-    ("refine_Adapter.conv.1.", "refine.norm."),
-)
+# What the published checkpoints call a module -> what it is called here.
+_NAMES = {
+    "cnn_embed.inc.conv.0.": "cnn_branch.stem.conv.",
+    "cnn_embed.inc.conv.1.": "cnn_branch.stem.norm.",
+    "cnn_embed.": "cnn_branch.",
+    "post_pos_embed.": "pos_adapter.",
+    ".maxpool_conv.1.": ".conv.",
+    ".maxpool_conv.2.": ".norm.",
+    "input_Adapter.": "input_adapter.",
+    "MLP_Adapter.": "feature_adapter.",
+    ".D_fc1.": ".down.",
+    ".D_fc2.": ".up.",
+    "Space_Adapter.": "cross_attn.",
+    "refine_Adapter.conv.0.": "refine.conv.",
+    "refine_Adapter.conv.1.": "refine.norm.",
+}
 
 TEMPORAL_POSITIONS = ("before_cross_attention", "before_attention", "before_mlp")
 
@@ -108,6 +106,15 @@ class SAMUS(SAMViT):
     Raises:
         ConfigError: Sizes that do not fit together, or a module where it cannot be.
     """
+
+    published = (
+        *(replace(layout, renames=_NAMES) for layout in SAMViT.published),
+        KeyMap(
+            holds=r"(blocks\.\d+\.)?"
+            r"(cnn_branch|pos_adapter|input_adapter|feature_adapter|cross_attn|refine)\..+",
+            name="SAMUS",
+        ),
+    )
 
     def __init__(
         self,

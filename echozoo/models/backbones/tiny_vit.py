@@ -15,6 +15,7 @@ from segment_anything.modeling.image_encoder import window_partition, window_unp
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.norm import ChannelNorm, SyncBN
 from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS
@@ -227,6 +228,13 @@ class TinyViT(nn.Module):
     """
 
     sees = "frame"
+    published = (
+        KeyMap(
+            {r"image_encoder\.": ""},
+            holds=r"(patch_embed|neck)\..+|layers\.\d+\.(downsample\..+"
+            r"|blocks\.\d+\.(conv[123]|local_conv|attn|mlp)\..+)",
+        ),
+    )
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.fusion import PreActBlock
 from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
@@ -26,6 +27,19 @@ class MemoryMaskDecoder(nn.Module):
         num_outputs: 1 logit, or 2 whose difference it is (STM).
         senses: Whether to hand out the maps of all scales, for the memory's sensory state.
     """
+
+    published = (
+        KeyMap(  # STM; STCN and XMem name its layers as this project does
+            {
+                r"Decoder\.convFM\.": "compress.0.",
+                r"Decoder\.ResMM\.": "compress.1.",
+                r"Decoder\.RF3\.": "up_16_8.",
+                r"Decoder\.RF2\.": "up_8_4.",
+                r"Decoder\.pred2\.": "pred.",
+            },
+            {".convFS.": ".skip_conv.", ".ResFS.": ".skip_block.", ".ResMM.": ".out_conv."},
+        ),
+    )
 
     def __init__(
         self,

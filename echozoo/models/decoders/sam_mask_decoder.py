@@ -6,6 +6,7 @@ import torch
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor
 
+from echozoo.models.contracts import KeyMap
 from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
 
@@ -25,6 +26,8 @@ class SAMMaskDecoder(MaskDecoder):
         iou_head_depth: Layers of the head that predicts the masks' quality.
         iou_head_hidden: Hidden width of that head.
     """
+
+    published = (KeyMap({r"mask_decoder\.": ""}),)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from echozoo.models.layers.fusion import FusionBlock, SensoryUpdate, with_structures
 from echozoo.models.memories.consolidation import attended, consolidated
+from echozoo.models.memories.published import PUBLISHED
 from echozoo.models.memories.reading import affinity, check_similarity
 from echozoo.models.memories.state import Bank, Movable, SpaceTimeState
 from echozoo.models.memories.value_encoders import FusedValueEncoder, PairValueEncoder
@@ -70,6 +71,8 @@ class SpaceTimeMemory(nn.Module):
             is none, None all that are kept, which then change it by their masks alone (XMem).
         deep_probability: The chance of that in training, where it is drawn.
     """
+
+    published = PUBLISHED
 
     def __init__(
         self,

@@ -68,15 +68,15 @@ def merge_adapters(model: nn.Module) -> nn.Module:
     return model
 
 
-def adapter_keys(model: nn.Module) -> set[str]:
-    """Name what in a model's state dict is its adapters' own, and in no published file."""
-    owned = tuple(
-        f"{name}.{part}."
+def adapter_keys(model: nn.Module) -> dict[str, str]:
+    """Name what in a model's state dict is its adapters' own, and the class of each adapter."""
+    return {
+        f"{name}.{part}.{key}": type(module).__name__
         for name, module in model.named_modules()
         if _is_adapter(module)
         for part in module.adapter_names()
-    )
-    return {key for key in model.state_dict() if key.startswith(owned)}
+        for key in module.get_submodule(part).state_dict()
+    }
 
 
 def _is_adapter(module: nn.Module) -> bool:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.layers.conv_branch import ConvStage
 from echozoo.models.layers.cross_transformer import (
     CrossTransformer,
@@ -30,6 +31,41 @@ from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 
 MODES = ("released", "paper")
+
+# A layer of the published couplings lists the attentions of both directions, then their MLPs.
+_LAYER = r"prompt_generator\.cross_(\w+)_token\.layers\.(\d+)"
+_GENERATOR = KeyMap(
+    {
+        # Computed and never read.
+        r"prompt_generator\.cross_token_token\.layers\.1\.[13]\.": None,
+        rf"{_LAYER}\.[02]\.": r"\1_coupling.first.\2.",
+        rf"{_LAYER}\.[13]\.": r"\1_coupling.second.\2.",
+        r"prompt_generator\.object_token": "task_tokens",
+        r"prompt_generator\.": "",
+    },
+    {
+        ".norm1.": ".norm_x.",
+        ".norm2.": ".norm_source.",
+        ".norm.": ".norm_mlp.",
+        ".fn.to_q.": ".attn.q.",
+        ".fn.to_kv.": ".attn.kv.",
+        ".fn.to_out.0.": ".out.",
+        ".fn.net.0.": ".mlp.0.",
+        ".fn.net.3.": ".mlp.2.",
+    },
+    holds=r"(task_tokens|token_coupling|token_proj|image_coupling|dense_prompt)\b.*",
+    name="APG",
+)
+# Convolution, norm and GELU of each stage in one row.
+_DENSE_PROMPT = KeyMap(
+    {
+        rf"feature_adapter\.{3 * stage + place}\.": f"dense_prompt.{stage}.{name}."
+        for stage in range(4)
+        for place, name in enumerate(("conv", "norm"))
+    },
+    holds=_GENERATOR.holds,
+    name="APG",
+)
 
 
 @PROMPT_HEADS.register_module()
@@ -67,6 +103,8 @@ class APG(SAMPromptHead):
     Raises:
         ConfigError: An unknown mode, or numbers that do not go together.
     """
+
+    published = (*SAMPromptHead.published, _GENERATOR, _DENSE_PROMPT)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from segment_anything.modeling import PromptEncoder
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.contracts import KeyMap
 from echozoo.models.prompts import Features, Prompts
 
 
@@ -29,6 +30,9 @@ class SAMPromptHead(nn.Module):
     """
 
     kinds: tuple[str, ...] = ()
+    published: tuple[KeyMap, ...] = (
+        KeyMap({r"prompt_encoder\.": "encoder."}, holds=r"encoder\..+"),
+    )
 
     def __init__(self, embed_dims: int, img_size: int, embedding_size: int) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from echozoo.errors import DataError
 from echozoo.models import contracts
+from echozoo.models.backbones.resnet_trunk import TORCHVISION
 from echozoo.models.inserts import add_inserts
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
@@ -62,6 +63,8 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         inserts = backbone.pop("inserts", ())
         preprocessor = MODELS.build(data_preprocessor)
         super().__init__(backbone, data_preprocessor=preprocessor, **kwargs)
+        if not hasattr(self.backbone, "published"):  # mmseg's ResNets have torchvision's names
+            self.backbone.published = (TORCHVISION,)
         add_inserts(self.backbone, inserts)
         self.num_frames: int | None = None  # of a clip; None for all images of a call
         self.postprocessing = Postprocessing(postprocessing)

@@ -9,7 +9,7 @@ from torch import nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.samus import SAMUS, TEMPORAL_POSITIONS
-from echozoo.models.published_keys import group_of
+from echozoo.models.checkpoints import groups_of
 from echozoo.registry import MODELS
 
 SMALL = dict(
@@ -197,9 +197,11 @@ class TestConvPlugins:
         assert model.conv_plugins["3"][0].encode.in_channels == 16
 
     def test_published_weights_have_all_but_the_plugins(self):
-        plain, extended = small().state_dict(), small(conv_plugins=self.PLUGINS).state_dict()
+        model, plain = nn.Module(), small().state_dict()
+        model.backbone = small(conv_plugins=self.PLUGINS)
+        extended, group = model.backbone.state_dict(), groups_of(model)
         assert set(plain) < set(extended)
-        added = {group_of(f"backbone.{key}") for key in extended if key not in plain}
+        added = {group(f"backbone.{key}") for key in extended if key not in plain}
         assert added == {"backbone.conv_plugins"}
         assert small(conv_plugins=self.PLUGINS).load_state_dict(plain, strict=False)[1] == []
 
