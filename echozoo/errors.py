@@ -13,6 +13,9 @@ from collections.abc import Callable
 class EchoZooError(Exception):
     """What went wrong, in one line that says what to do about it."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
+
 
 class DataError(EchoZooError):
     """A data set, an image, a mask or a split is not as it has to be."""
@@ -24,6 +27,18 @@ class CheckpointError(EchoZooError):
 
 class ConfigError(EchoZooError):
     """A config or an option on the command line asks for what cannot be."""
+
+
+def one_line(text: str) -> str:
+    r"""Escape what would break a line or a terminal: names of files may hold anything.
+
+    Args:
+        text: A message; line feeds, other control characters and bytes that are no UTF-8 (which
+            Python keeps as lone surrogates) become ``\n``, ``\x1b``, ``\udcff``.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
 
 
 def one_line_errors(main: Callable[[], int | None]) -> Callable[[], None]:

@@ -197,6 +197,8 @@ def _ed_es_of_film(
 
 def _measure(view: str, instant: str, volume: Volume, frame: int, found_by: str) -> MeasuredFrame:
     labels = volume.array[frame]
+    if volume.spacing is None:
+        raise DataError(f"no spacing of the label maps of {view} {instant}: no lengths, no volumes")
     section = disks(labels == LV, volume.spacing)
     measures = measure_frame(labels, volume.spacing, section)
     place = None if found_by == STILLS else frame

@@ -12,26 +12,27 @@ import hashlib
 import json
 import math
 import os
+import re
 import uuid
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echozoo.errors import DataError
-from echozoo.films.film import open_film
-from echozoo.films.integrity import source_files
-from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_shape, read_volume
-from echozoo.films.readers.source import COLOUR_NOTE, DEPTH_NOTE
+from echozoo.films.film import NO_SPACING
+from echozoo.films.headers import read_volume_header, source_files
+from echozoo.films.io import Volume, read_noted
 from echozoo.notices import notice
 
-_FORMAT = 2
+_FORMAT = 3
 _ALIGN = 64
 
 # Entries whose checksum this process has compared: (path, time, size).
 _verified: set[tuple[Path, int, int]] = set()
+# What this process has said of films, the numbers in it left out.
+_noted: set[str] = set()
 
 
 def resolve_cache_dir(data_root: str | Path, cache_dir: str | Path | None = None) -> Path:
@@ -62,52 +63,53 @@ def resolve_cache_dir(data_root: str | Path, cache_dir: str | Path | None = None
     return fallback
 
 
-def cached_volume(path: str | Path, cache_dir: str | Path, label: bool = False) -> Volume:
+def cached_volume(
+    path: str | Path,
+    cache_dir: str | Path,
+    label: bool = False,
+    image: str | Path | None = None,
+) -> Volume:
     """Read all of a film, or of its label maps, through the cache.
+
+    What a user should know of a file is said when it is decoded, once for all files of which the
+    same is to be said.
 
     Args:
         path: A file of any kind that `open_film` reads.
         cache_dir: Folder of the cache; made where absent.
-        label: As in `read_volume`.
+        label: Whether it holds labels.
+        image: The image of the labels, on whose grid they are put, see `read_volume`.
 
     Returns:
         The volume; its array (T, H, W) uint8 is read-only, see `cached_array`. The spacing is
         None where the file does not say.
 
     Raises:
-        DataError: As `read_volume` for NIfTI and .mhd, as `open_film` for the others; or labels
-            that reading would change: in colour, of a palette, of 16 bits.
+        DataError: As `read_volume`.
     """
+    sources = (Path(path),) if image is None else (Path(path), Path(image))
 
     def decode() -> tuple[np.ndarray, dict]:
-        volume = _read(path, label)
+        volume, notes = read_noted(path, label, image)
+        _say(Path(path), notes)
         return volume.array, {"spacing": volume.spacing}
 
-    array, facts = cached_array(
-        (Path(path),), Path(cache_dir), "label" if label else "image", decode
-    )
+    array, facts = cached_array(sources, Path(cache_dir), "label" if label else "image", decode)
     return Volume(array, facts["spacing"] and tuple(facts["spacing"]))
-
-
-def _read(path: str | Path, label: bool) -> Volume:
-    if str(path).endswith(IMAGE_SUFFIXES):
-        return read_volume(path, label)
-    film = open_film(path)
-    # Grey levels of an image may be converted, labels may not.
-    changed = {COLOUR_NOTE, DEPTH_NOTE} & set(film.notes)
-    if label and changed:
-        raise DataError(
-            f"{path}: labels in colour, of a palette or of 16 bits ({', '.join(changed)}), wanted "
-            "8-bit grey levels that are the labels themselves; convert the mask"
-        )
-    return Volume(film.frames(), film.spacing)
 
 
 def cached_length(path: str | Path, cache_dir: str | Path) -> int:
     """Frames of a film, by its header where that can be believed, else by reading it once."""
-    if str(path).endswith(IMAGE_SUFFIXES):
-        return read_shape(path)[0]
-    return len(cached_volume(path, cache_dir).array)
+    header = read_volume_header(Path(path))
+    return header.shape[0] if header else len(cached_volume(path, cache_dir).array)
+
+
+def _say(path: Path, notes: Iterable[str]) -> None:
+    for note in notes:
+        kind = re.sub(r"[\d.]+", "#", note.replace(str(path), ""))
+        if kind not in _noted and note != NO_SPACING:
+            _noted.add(kind)
+            notice(note if str(path) in note else f"{path}: {note}")
 
 
 def cached_array(

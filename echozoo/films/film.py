@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from echozoo.errors import DataError
-from echozoo.films.integrity import check_present
-from echozoo.films.io import Geometry
-from echozoo.films.readers.dicom import is_dicom, open_dicom
-from echozoo.films.readers.pictures import open_array, open_picture, open_video
+from echozoo.films.files import is_dicom_file, open_file
+from echozoo.films.geometry import Geometry
+from echozoo.films.levels import Reader, as_grey, as_labels
+from echozoo.films.readers.arrays import open_array
+from echozoo.films.readers.dicom import open_dicom
+from echozoo.films.readers.metaimage import open_metaimage
+from echozoo.films.readers.nifti import open_nifti
+from echozoo.films.readers.pictures import open_picture
 from echozoo.films.readers.source import FrameSource
-from echozoo.films.readers.volumes import open_mhd, open_nifti
+from echozoo.films.readers.video import open_video
 
 SUFFIXES = (
-    *(".nii.gz", ".nii", ".mhd", ".dcm", ".dicom", ".ima"),
-    *(".avi", ".mp4", ".m4v", ".mov", ".png", ".jpg", ".jpeg"),
+    *(".nii.gz", ".nii", ".mhd", ".mha", ".dcm", ".dicom", ".ima"),
+    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"),
+    *(".png", ".jpg", ".jpeg"),
 )
 NO_SPACING = "no spacing known: pixels reported, no ml"
 _SMALLEST = 8
-_MAGIC = (
-    (0, b"\x89PNG", "picture"),
-    (0, b"\xff\xd8\xff", "picture"),
-    (4, b"ftyp", "video"),
-    (8, b"AVI ", "video"),
-)
-_OPENERS = {
+_OPENERS: dict[str, Callable[..., FrameSource]] = {
     "nifti": open_nifti,
-    "mhd": open_mhd,
+    "metaimage": open_metaimage,
     "dicom": open_dicom,
     "video": open_video,
     "picture": open_picture,
@@ -47,9 +46,11 @@ class EchoFilm:
         num_frames: T.
         size: (H, W).
         spacing: (dy, dx) mm a pixel, None where unknown.
-        frame_time_ms: Time from one frame to the next, None where unknown.
+        frame_time_ms: Time from one frame to the next, the mean where it is uneven, None where
+            unknown.
         geometry: Where label maps of it lie in space.
         notes: What a user should know, one line each.
+        frame_times_ms: When each frame begins (T,), from 0, where that is uneven; else None.
     """
 
     name: str
@@ -60,7 +61,8 @@ class EchoFilm:
     frame_time_ms: float | None
     geometry: Geometry
     notes: list[str] = field(default_factory=list)
-    _source: FrameSource | None = field(default=None, repr=False)
+    frame_times_ms: np.ndarray | None = field(default=None, repr=False)
+    _read: Reader | None = field(default=None, repr=False)
 
     def frames(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Read frames; only this range is in memory.
@@ -81,45 +83,55 @@ class EchoFilm:
                 f"{self.name}: frames {start} to {stop - 1} wanted, it has 0 to"
                 f" {self.num_frames - 1}"
             )
-        if self._source is None:
+        if self._read is None:
             raise DataError(f"{self.name}: this film was closed; open it again")
-        return self._source.read(start, stop)
+        return self._read(start, stop)
+
+    def time_ms(self, frame: int) -> float | None:
+        """When a frame begins, from 0 at the first one; None where unknown."""
+        if self.frame_times_ms is not None:
+            return float(self.frame_times_ms[frame])
+        return frame * self.frame_time_ms if self.frame_time_ms else None
 
     def close(self) -> None:
         """Let go of the file and of what was unpacked from it; what is known of it stays."""
-        self._source = None
+        self._read = None
 
 
 def open_film(
     source: str | Path | np.ndarray,
     spacing: tuple[float, float] | None = None,
     frame_time_ms: float | None = None,
-    max_video_bytes: int | None = None,
+    max_bytes: int | None = None,
+    labels: bool = False,
 ) -> EchoFilm:
-    """Open a film or a still image.
+    """Open a film, a still image, or the label maps of one: for training and for inference.
 
-    The suffix says what a file is; without a known one its first bytes do (a DICOM file often has
-    none). Videos and .nii.gz files are unpacked once, into a temporary file of H * W bytes a
-    frame that nobody sees; nothing else is read before it is wanted.
+    The first bytes say what a file is, its name does not. What its header says is checked and
+    limited before its pixels are read; docs/files.md has the rules. Videos and packed files are
+    unpacked once, into a temporary file that nobody sees; nothing else is read before it is
+    wanted.
 
     Args:
-        source: NIfTI, .mhd, DICOM, AVI, MP4, PNG or JPEG, or an array (H, W) or (T, H, W).
+        source: NIfTI, MetaImage (.mhd, .mha), DICOM, a video, PNG or JPEG, any of them packed by
+            gzip; or an array (H, W) or (T, H, W).
         spacing: (dy, dx) mm a pixel, in place of what the file says.
         frame_time_ms: Time from one frame to the next, in place of what the file says.
-        max_video_bytes: The most that a video may take unpacked; None sets no limit.
+        max_bytes: The most bytes that its pixels may take; None is the environment's
+            ECHOZOO_MAX_FILM_GB, or 2 GB.
+        labels: Whether it holds labels: its frames are the values as stored.
 
     Raises:
-        DataError: It is absent, empty, truncated, has no frames, other dimensions or NaN pixels,
-            or is of no known kind.
+        DataError: It is absent, empty, damaged, too large, of no known kind, has no frames, other
+            dimensions, or values that are no grey levels (or no labels).
         EchoZooError: A package that reads this kind is not installed.
     """
     if isinstance(source, np.ndarray):
         path, name, frames = None, "array", open_array(source)
     else:
         path = Path(source).expanduser()
-        kind = _kind_of(path)
-        limit = {"max_bytes": max_video_bytes} if kind == "video" else {}
-        name, frames = film_name(path), _OPENERS[kind](path, **limit)
+        file = open_file(path, max_bytes)
+        name, frames = film_name(path), _OPENERS[file.kind.partition(":")[0]](file)
     if min(frames.size) < _SMALLEST:
         raise DataError(
             f"{path or name}: frames of {frames.size[0]} x {frames.size[1]} pixels, wanted"
@@ -128,13 +140,15 @@ def open_film(
     for value in (*(spacing or ()), frame_time_ms or 1):
         if not (np.isfinite(value) and value > 0):
             raise DataError(f"{path or name}: spacing or frame time of {value:g}, wanted above 0")
-    return _film(name, path, frames, spacing, frame_time_ms)
+    read = (as_labels if labels else as_grey)(path or name, frames)
+    return _film(name, path, frames, read, spacing, frame_time_ms)
 
 
 def _film(
     name: str,
     path: Path | None,
     frames: FrameSource,
+    read: Reader,
     told: Sequence[float] | None,
     frame_time_ms: float | None,
 ) -> EchoFilm:
@@ -153,9 +167,10 @@ def _film(
         size=tuple(frames.size),
         spacing=spacing,
         frame_time_ms=frame_time_ms or frames.frame_time_ms,
+        frame_times_ms=None if frame_time_ms else frames.frame_times_ms,
         geometry=geometry,
         notes=notes,
-        _source=frames,
+        _read=read,
     )
 
 
@@ -172,31 +187,4 @@ def is_film_file(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(SUFFIXES):
         return True
-    try:
-        return ("." not in name or name.rsplit(".", 1)[1].isdigit()) and is_dicom(path)
-    except OSError:
-        return False
-
-
-def _kind_of(path: Path) -> str:
-    check_present(path)
-    name = path.name.lower()
-    for kind, suffixes in (
-        ("nifti", (".nii.gz", ".nii")),
-        ("mhd", (".mhd",)),
-        ("dicom", (".dcm", ".dicom", ".ima")),
-        ("video", (".avi", ".mp4", ".m4v", ".mov")),
-        ("picture", (".png", ".jpg", ".jpeg")),
-    ):
-        if name.endswith(suffixes):
-            return kind
-    if is_dicom(path):
-        return "dicom"
-    with path.open("rb") as file:
-        head = file.read(16)
-    for place, magic, kind in _MAGIC:
-        if head[place:].startswith(magic):
-            return kind
-    raise DataError(
-        f"{path}: of no known kind, wanted one of {' '.join(SUFFIXES)}, or DICOM of any name"
-    )
+    return ("." not in name or name.rsplit(".", 1)[1].isdigit()) and is_dicom_file(path)

@@ -55,7 +55,7 @@ def create_app(
     """
     options = options or ServeOptions()
     if open_film is None:
-        open_film = partial(open_any_film, max_video_bytes=options.max_unpacked_bytes)
+        open_film = partial(open_any_film, max_bytes=options.max_unpacked_bytes)
     server = Server(loaded, options, open_film, start_clicks)
     # No pages of documentation: they would load scripts of others.
     app = FastAPI(

@@ -30,12 +30,12 @@ def decodings(monkeypatch) -> list[Path]:
     """The files that were decoded, in order."""
     decoded = []
 
-    def read(path, label=False):
+    def read(path, *options):
         decoded.append(path)
-        return original(path, label)
+        return original(path, *options)
 
-    original = cache.read_volume
-    monkeypatch.setattr(cache, "read_volume", read)
+    original = cache.read_noted
+    monkeypatch.setattr(cache, "read_noted", read)
     return decoded
 
 
@@ -146,7 +146,7 @@ def test_a_half_written_entry_is_never_read(image, tmp_path, monkeypatch):
 
 def test_labels_and_images_are_told_apart(tmp_path):
     path = tmp_path / "image.nii.gz"
-    write_volume(path, FRAMES[:, :2] / np.float32(255), SPACING)
+    write_volume(path, FRAMES[:, :8] / np.float32(255), SPACING)
     cached_volume(path, tmp_path / "cache")
     with pytest.raises(DataError, match="wanted whole numbers"):
         cached_volume(path, tmp_path / "cache", label=True)
@@ -223,11 +223,16 @@ def test_labels_of_a_picture_are_its_own_numbers_or_refused(tmp_path):
     Image.fromarray(labels).save(tmp_path / "grey.png")
     found = cached_volume(tmp_path / "grey.png", tmp_path / "cache", label=True)
     np.testing.assert_array_equal(found.array[0], labels)
+    deep = tmp_path / "deep.png"  # 16 bits, and 1 is 1
+    Image.fromarray(labels.astype(np.uint16)).save(deep)
+    found = cached_volume(deep, tmp_path / "cache", label=True)
+    np.testing.assert_array_equal(found.array[0], labels)
     palette = Image.fromarray(labels, mode="P")
     palette.putpalette([0, 0, 0, 2, 2, 2, 4, 4, 4, 1, 1, 1])  # 3 would be read as 1
     palette.save(tmp_path / "palette.png")
-    Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "deep.png")  # 1 would be read as 0
-    for name in ("palette.png", "deep.png"):
-        with pytest.raises(DataError, match=f"{name}: labels in colour, of a palette or of 16"):
+    palette.save(tmp_path / "few.png", bits=2)
+    Image.fromarray(labels > 0).save(tmp_path / "one.png")  # 1 is stored, 255 is read
+    for name in ("palette.png", "few.png", "one.png"):
+        with pytest.raises(DataError, match=f"{name}: labels in colour or changed by being read"):
             cached_volume(tmp_path / name, tmp_path / "cache", label=True)
         cached_volume(tmp_path / name, tmp_path / "cache")  # as an image it is read

@@ -91,7 +91,7 @@ def test_dicom_by_content_with_spacing_and_frame_time(tmp_path: Path) -> None:
     ("tags", "time"),
     [
         (dict(CineRate="25"), 40),
-        (dict(FrameTimeVector=[0, 30, 34, 32]), 32),
+        (dict(FrameTimeVector=[0, 32, 33, 32, 31, 32, 32]), 32),
         (dict(RecommendedDisplayFrameRate="50"), 20),
         (dict(FrameTime="0"), None),
         ({}, None),
@@ -185,8 +185,8 @@ def test_arrays() -> None:
         (np.zeros((2, 3, 20, 20)), "shape (2, 3, 20, 20), wanted"),
         (np.zeros((0, 20, 20)), "no frames"),
         (np.full((20, 20), np.nan), "400 pixels are NaN"),
-        (np.full((20, 20), 256), "from 256 to 256, wanted 0 to 255"),
-        (np.full((20, 20), "a"), "wanted numbers"),
+        (np.full((20, 20), 256), "from 256 to 256, wanted 8-bit values, 0 to 255"),
+        (np.full((20, 20), "a"), "type <U1, wanted whole or real numbers"),
         (np.zeros((20, 4)), "20 x 4 pixels, wanted 8 x 8 or more"),
     ],
 )
@@ -235,16 +235,16 @@ def bad_files(folder: Path) -> dict[str, str]:
         "short.nii": "truncated",
         "short.nii.gz": "truncated",
         "stub.nii": "truncated: 100 bytes",
-        "noise.nii.gz": "not a whole gzip file",
+        "noise.nii.gz": "of no known kind",
         "four.nii.gz": "4-D image",
         "nan.nii.gz": "1 pixels are NaN",
         "v.mhd": "truncated",
-        "half.dcm": "not readable as DICOM",
-        "noise.dcm": "not readable as DICOM",
+        "half.dcm": "truncated",
+        "noise.dcm": "of no known kind",
         "report.dcm": "no frames",
         "half.mp4": "not readable as a video",
         "half.png": "not readable as a picture",
-        "noise.jpg": "not readable as a picture",
+        "noise.jpg": "of no known kind",
         "notes.txt": "of no known kind",
     }
 
@@ -270,6 +270,6 @@ def test_real_films(shared: Path) -> None:
 
 def test_a_video_may_not_unpack_to_more_than_the_limit(tmp_path: Path) -> None:
     write_video(tmp_path / "film.mp4", FILM)
-    assert open_film(tmp_path / "film.mp4", max_video_bytes=FILM.size).num_frames == len(FILM)
-    with pytest.raises(DataError, match=f"film.mp4: more than {FILM.size - 1} bytes"):
-        open_film(tmp_path / "film.mp4", max_video_bytes=FILM.size - 1)
+    assert open_film(tmp_path / "film.mp4", max_bytes=FILM.size).num_frames == len(FILM)
+    with pytest.raises(DataError, match="film.mp4: .* more than the limit"):
+        open_film(tmp_path / "film.mp4", max_bytes=FILM.size - 1)

@@ -15,7 +15,7 @@ from echozoo.films.io import (
     write_volume,
 )
 
-FRAMES = np.arange(3 * 4 * 6, dtype=np.uint8).reshape(3, 4, 6)  # (T, H, W)
+FRAMES = np.arange(3 * 8 * 10, dtype=np.uint8).reshape(3, 8, 10)  # (T, H, W)
 SPACING = (0.154, 0.308)
 
 
@@ -39,7 +39,7 @@ def test_written_volumes_are_read_back(tmp_path, suffix, array):
     path = tmp_path / "new" / f"volume{suffix}"
     write_volume(path, array, SPACING)
     volume = read_volume(path)
-    np.testing.assert_array_equal(volume.array, array.reshape(-1, 4, 6))
+    np.testing.assert_array_equal(volume.array, array.reshape(-1, 8, 10))
     assert volume.array.dtype == np.uint8
     assert volume.spacing == SPACING
     assert read_shape(path) == volume.array.shape
@@ -47,7 +47,7 @@ def test_written_volumes_are_read_back(tmp_path, suffix, array):
 
 def test_nifti_has_width_first_time_last_and_millimetres(tmp_path):
     header = nifti_bytes(tmp_path)
-    assert struct.unpack_from("<4h", header, 40) == (3, 6, 4, 3)
+    assert struct.unpack_from("<4h", header, 40) == (3, 10, 8, 3)
     assert struct.unpack_from("<2f", header, 80) == pytest.approx((0.308, 0.154))
     assert header[123] & 7 == 2  # millimetres
 
@@ -93,7 +93,7 @@ def test_pixels_are_made_8_bit_by_fixed_rules(tmp_path):
     write_volume(path, FRAMES > 3, SPACING)
     np.testing.assert_array_equal(read_volume(path).array, FRAMES > 3)
     write_volume(path, FRAMES.astype(np.int16) * 40, SPACING)
-    assert "pixels from 0 to 2840, wanted 8-bit" in refusal(read_volume, path)
+    assert "pixels from 0 to 9560, wanted 8-bit" in refusal(read_volume, path)
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
@@ -131,9 +131,7 @@ def test_truncated_nifti(tmp_path, suffix):
 def test_gzip_whole_but_its_content_truncated(tmp_path):
     path = tmp_path / "image.nii.gz"
     path.write_bytes(gzip.compress(nifti_bytes(tmp_path)[:-10]))
-    assert "truncated: 414 bytes of data, the header of image.nii.gz wants 424" in refusal(
-        read_volume, path
-    )
+    assert "truncated: 582 bytes of data, its header wants 592" in refusal(read_volume, path)
 
 
 def test_files_that_are_no_images(tmp_path):
@@ -147,14 +145,14 @@ def test_files_that_are_no_images(tmp_path):
 def test_wrong_dimensions_and_spacing(tmp_path):
     path = tmp_path / "image.nii"
     header = nifti_bytes(tmp_path)
-    struct.pack_into("<5h", header, 40, 4, 6, 4, 1, 3)
+    struct.pack_into("<5h", header, 40, 4, 10, 8, 2, 3)
     path.write_bytes(header)
     assert "4-D image" in refusal(read_volume, path)
     assert "4-D image" in refusal(read_shape, path)
     header = nifti_bytes(tmp_path)
     struct.pack_into("<3f", header, 76, 1, 0, 0)
     path.write_bytes(header)
-    assert "spacing of 0 mm" in refusal(read_volume, path)
+    assert read_volume(path).spacing is None
 
 
 def test_mhd_and_its_data_file(tmp_path):
@@ -163,7 +161,7 @@ def test_mhd_and_its_data_file(tmp_path):
     write_volume(path, FRAMES.astype(np.float32), SPACING)
     whole = raw.read_bytes()
     raw.write_bytes(whole[:-1])
-    with pytest.raises(DataError, match="image.raw: truncated: 287 bytes .* wants 288"):
+    with pytest.raises(DataError, match="image.raw: truncated: 959 bytes .* wants 960"):
         read_volume(path)
     raw.unlink()
     assert "its data file image.raw is not in" in refusal(read_volume, path)
@@ -171,7 +169,7 @@ def test_mhd_and_its_data_file(tmp_path):
     path.write_text(header[: header.index("ElementDataFile")])
     assert "ElementDataFile" in refusal(read_volume, path)
     raw.write_bytes(whole)
-    path.write_text(header.replace("DimSize = 6 4 3", "DimSize ="))
+    path.write_text(header.replace("DimSize = 10 8 3", "DimSize ="))
     assert "DimSize is ''" in refusal(read_volume, path)
 
 
@@ -190,6 +188,6 @@ def test_itk_is_silent(tmp_path, capfd):
 
 def test_writing_refuses(tmp_path):
     assert "wanted a name ending" in refusal(write_volume, tmp_path / "a.png", FRAMES, SPACING)
-    assert "shape (6,)" in refusal(write_volume, tmp_path / "a.nii", FRAMES[0, 0], SPACING)
+    assert "shape (10,)" in refusal(write_volume, tmp_path / "a.nii", FRAMES[0, 0], SPACING)
     (tmp_path / "file").write_text("")
     refusal(write_volume, tmp_path / "file" / "a.nii", FRAMES, SPACING)

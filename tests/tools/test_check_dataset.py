@@ -127,7 +127,7 @@ def test_what_only_some_have_is_a_problem(check, root, pattern, found):
     [
         (LABEL * 60, SPACING, "label values 0, 60, 120, 180, wanted only"),
         (LABEL[:-1], SPACING, "mask of 1 x 23 x 32"),
-        (LABEL, (0.5, 0.5), "spacing (0.5, 0.5) mm, wanted (0.5, 0.25)"),
+        (LABEL, (0.5, 0.5), "lies elsewhere than its image (spacing 0.5 0.5 mm"),
         (LABEL * 0, SPACING, "empty mask"),
         (LABEL / 2, SPACING, "wanted whole numbers"),
     ],

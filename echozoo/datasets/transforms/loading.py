@@ -45,7 +45,9 @@ class LoadClip(BaseTransform):
         for files in frame_files:
             masks.append(None)
             if files.label:
-                volume = cached_volume(files.label, results["cache_dir"], label=True).array
+                volume = cached_volume(
+                    files.label, results["cache_dir"], label=True, image=files.image
+                ).array
                 image = volumes[files.image].array
                 check_mask_size(files.image, image, files.label, volume, files.aligned)
                 masks[-1] = volume[files.index_in_label]

@@ -74,7 +74,7 @@ class LoadResizedClip(BaseTransform):
                 "image_size": results["image_size"],
             }
             if mask:
-                labels = cached_volume(mask.label, cache_dir, label=True).array
+                labels = cached_volume(mask.label, cache_dir, label=True, image=image).array
                 check_mask_size(image, frames.array, mask.label, labels, mask.aligned)
                 check_labels(mask.label, labels, results["label_values"])
                 clip |= {"images": frames.array[:1], "labels": labels}

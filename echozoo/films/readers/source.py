@@ -11,31 +11,40 @@ import cv2
 import numpy as np
 
 from echozoo.errors import DataError
-from echozoo.films.io import Geometry
+from echozoo.films.geometry import Geometry
 
 COLOUR_NOTE = "colour converted to grey"
-DEPTH_NOTE = "16-bit pixels reduced to 8 bits"
 
 
 @dataclass
 class FrameSource:
-    """Frames that are read when they are wanted.
+    """Frames that are read when they are wanted, with the values that the file has.
 
     Attributes:
         num_frames: Length T of the film.
         size: (H, W).
-        read: Called as ``read(start, stop)``, returns (n, H, W) uint8.
+        read: Called as ``read(start, stop)``, returns numbers (n, H, W), or (n, H, W, 3) in RGB.
+        dtype: Of what it returns.
+        depth: Bits that the file says its values have; None where it does not say, as formats
+            for measured values do (NIfTI, MetaImage).
+        converted: What was made of the stored values on the way, as "palette": labels would not
+            survive it. "" for nothing.
         spacing: (dy, dx) in mm, None where the file does not say.
         frame_time_ms: Time from one frame to the next, None where the file does not say.
+        frame_times_ms: When each frame begins (T,), where they are uneven.
         geometry: Where the pixels lie, for files that say so.
-        notes: What was done to the pixels, one line each.
+        notes: What a user should know, one line each.
     """
 
     num_frames: int
     size: tuple[int, int]
     read: Callable[[int, int], np.ndarray]
+    dtype: np.dtype = np.dtype(np.uint8)
+    depth: int | None = None
+    converted: str = ""
     spacing: tuple[float, float] | None = None
     frame_time_ms: float | None = None
+    frame_times_ms: np.ndarray | None = None
     geometry: Geometry | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -62,14 +71,11 @@ class SpooledFrames:
     def __init__(self, frames: Iterable[np.ndarray]) -> None:
         self._file = temporary_file()
         self.num_frames, self.size = 0, (0, 0)
-        try:
-            for frame in frames:
-                self.size = frame.shape
-                np.ascontiguousarray(frame, np.uint8).tofile(self._file)
-                self.num_frames += 1
-            self._file.flush()
-        except OSError as error:
-            raise no_space(error) from error
+        for frame in frames:
+            self.size = frame.shape
+            write_spooled(self._file, np.ascontiguousarray(frame, np.uint8))
+            self.num_frames += 1
+        self._file.flush()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return frames (n, H, W) uint8."""
@@ -87,9 +93,29 @@ def temporary_file() -> BinaryIO:
         raise no_space(error) from error
 
 
+def write_spooled(file: BinaryIO, data: bytes | np.ndarray) -> None:
+    """Write to a temporary file.
+
+    Raises:
+        DataError: There is no space left.
+    """
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise no_space(error) from error
+
+
 def no_space(error: OSError) -> DataError:
     """Say that a film could not be unpacked."""
     return DataError(
         f"{tempfile.gettempdir()}: no place to unpack a film ({error.strerror}); set TMPDIR to a"
         " folder with space"
+    )
+
+
+def truncated(name: object, found: int, wanted: int) -> DataError:
+    """Say that a file ends before its header says."""
+    return DataError(
+        f"{name}: truncated: {found} bytes of data, its header wants {wanted}; copy it again"
     )

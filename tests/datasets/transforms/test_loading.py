@@ -93,7 +93,7 @@ def test_nothing_is_decoded_or_resized_again(make_camus, tmp_path, monkeypatch):
     def again(*_):
         raise AssertionError("made a second time")
 
-    monkeypatch.setattr(cache, "read_volume", again)
+    monkeypatch.setattr(cache, "read_noted", again)
     monkeypatch.setattr(ResizeClip, "transform", again)
     np.testing.assert_array_equal(dataset[0]["images"], first["images"])
     assert dataset[0]["images"].flags.writeable

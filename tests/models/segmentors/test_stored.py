@@ -92,8 +92,8 @@ def test_what_does_not_fit_is_one_line(make_camus, tmp_path):
     with pytest.raises(DataError, match=rf"no label map {sample.sequence}_ES.nii.gz, ") as caught:
         predict(StoredMasks(str(masks)), [sample])
     assert "\n" not in str(caught.value)
-    write_volume(path, np.zeros((5, 5), np.uint8), (1, 1))
-    with pytest.raises(DataError, match=r"1 frames of \(5, 5\) pixels .*wanted at least 1 of \(24"):
+    write_volume(path, np.zeros((9, 9), np.uint8), (1, 1))
+    with pytest.raises(DataError, match=r"1 frames of \(9, 9\) pixels .*wanted at least 1 of \(24"):
         predict(StoredMasks(str(masks)), [sample])
     with pytest.raises(ConfigError, match="wanted a folder with label maps: --cfg-options"):
         StoredMasks(str(tmp_path / "absent"))
