@@ -22,13 +22,12 @@ model = dict(
         loss_decode=[
             dict(type="StructureDiceLoss", loss_weight=0.8),
             dict(
-                type="CrossEntropyLoss",
-                loss_name="loss_ce",
-                loss_weight=0.2,
-                avg_non_ignore=True,
+                type="CrossEntropyLoss", loss_name="loss_ce", loss_weight=0.2, avg_non_ignore=True
             ),
         ],
     ),
+    # Fitted when the training ends.
+    view_head=dict(type="ViewHead", in_channels=(40, 112, 320)),
     pretrained="checkpoints/efficientnet-lite0-57934424.pth",
 )
 
@@ -45,6 +44,7 @@ train_cfg = dict(max_epochs=24)
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10),
+    dict(type="ViewHeadHook"),
 ]
 
 # --scale tiny: half of the channels from scratch, 96 x 96.
@@ -54,6 +54,7 @@ scales = dict(
         model=dict(
             backbone=dict(width=0.5),
             decode_head=dict(in_channels=(8, 16, 24, 56, 160), widths=(48, 32, 24, 16)),
+            view_head=dict(in_channels=(24, 56, 160)),
             pretrained=None,
         ),
         train_dataloader=_tiny_data,

@@ -18,6 +18,7 @@ from echozoo.apis.prompt_files import FORM, FilmPrompts, prompts_of_film, read_p
 from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
 from echozoo.apis.studies import biplane
 from echozoo.apis.summaries import summarise
+from echozoo.apis.views import find_view
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.films.film import EchoFilm, open_film
 from echozoo.films.io import LabelWriter
@@ -195,7 +196,7 @@ class EchoInferencer:
             for start, stop in writers.chunks(film.num_frames, self.batch_size)
             for labels in store.read(start, stop)
         ]
-        return measure_film(film, structures, frames)
+        return measure_film(film, structures, frames, find_view(self.loaded, film))
 
     def _write(
         self,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from echozoo.apis.views import View, view_of
 from echozoo.datasets.anatomy import Structure, choose_structures, label_table
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, disks
@@ -24,7 +24,6 @@ from echozoo.films.film import EchoFilm
 from echozoo.postprocessing import film_flags, frame_flags
 
 _LV = Structure.LV.short
-_VIEW = re.compile(r"(?:^|[^A-Za-z0-9])(2CH|4CH)(?:[^A-Za-z0-9]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Measures:
 
     Attributes:
         structures: Short names.
-        view: "2CH", "4CH", or None where the film's name does not say.
+        view: "2CH", "4CH", or None where it is not known.
         spacing: (dy, dx) mm, or None.
         frame_time_ms: From one frame to the next, or None.
         areas: (T, K) in cm², in pixels where the spacing is unknown; NaN where nobody looked.
@@ -103,12 +102,6 @@ def _cell(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
 
 
-def view_of(name: str) -> str | None:
-    """The view that a film's name says: "2CH", "4CH", or None."""
-    found = _VIEW.search(name.replace("_", " "))
-    return found[1].upper() if found else None
-
-
 def measure_frame(
     labels: np.ndarray,
     structures: Sequence[str],
@@ -138,7 +131,10 @@ def measure_frame(
 
 
 def measure_film(
-    film: EchoFilm, structures: Sequence[str], frames: Sequence[FrameMeasures | None]
+    film: EchoFilm,
+    structures: Sequence[str],
+    frames: Sequence[FrameMeasures | None],
+    view: View | None = None,
 ) -> Measures:
     """Measure a film.
 
@@ -146,13 +142,16 @@ def measure_film(
         film: The film.
         structures: Short names of the K structures that were looked for.
         frames: What `measure_frame` found in each of the T frames, None where nobody looked.
+        view: What `find_view` found; None takes what the film's name says.
     """
+    view = View(view_of(film.name)) if view is None else view
     nothing = np.full(len(structures), math.nan)
     pixels = np.array([nothing if one is None else one.pixels for one in frames])  # (T, K)
     dy, dx = film.spacing or (10.0, 10.0)
     measures = Measures(
         structures=tuple(structures),
-        view=view_of(film.name),
+        view=view.name,
+        notes=list(view.notes),
         spacing=film.spacing,
         frame_time_ms=film.frame_time_ms,
         areas=pixels * dy * dx / 100,  # cm²

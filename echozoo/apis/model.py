@@ -188,6 +188,26 @@ class LoadedModel:
         with self._autocast():
             return self.model(self._scaled(inputs, meta), [meta], mode="predict")[0]
 
+    @torch.inference_mode()
+    def see_view(
+        self, frames: np.ndarray, spacing: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, float]:
+        """Tell the view of frames of one film, each by itself; for a model with a view head.
+
+        Args:
+            frames: (n, H0, W0) uint8.
+            spacing: (dy, dx) mm, as for `prepare`.
+
+        Returns:
+            How likely each view of the head is (V,), by the mean of the frames' logits, as
+            neighbouring frames are no independent witnesses; and how strange the middle one of
+            the frames is, above 1 like no view (see `ViewHead`).
+        """
+        inputs, meta = self.prepare(frames, spacing)
+        with self._autocast():
+            logits, strangeness = self.model.see_view(self._scaled(inputs, meta)[0])
+        return logits.mean(0).softmax(0).cpu().numpy(), float(strangeness.median())
+
     def _scaled(self, inputs: Tensor, meta: EchoDataSample) -> Tensor:
         data = {"inputs": list(inputs), "data_samples": [meta]}
         return self.model.data_preprocessor(data)["inputs"]

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from echozoo.apis.views import View, find_view
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.serve.films import FilmList
 from echozoo.serve.options import ServeOptions
@@ -35,7 +36,9 @@ class Server:
         self.loaded, self.options = loaded, options
         self.structures = choose_structures(loaded.structures)
         self.films = FilmList(options.films)
-        self.workspaces = Workspaces(options, open_film, self._start_clicks, loaded.structures)
+        self.workspaces = Workspaces(
+            options, open_film, self._start_clicks, self._find_view, loaded.structures
+        )
         self._clicks_of = start_clicks
         # One thread: the model is used by one film at a time, and the page stays responsive.
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -57,6 +60,10 @@ class Server:
 
     def _start_clicks(self, film: Any) -> Any:
         return self._clicks_of(self.loaded, film) if self.loaded.promptable else None
+
+    def _find_view(self, film: Any) -> View:
+        # Films are opened on other threads than the model's.
+        return self._model.submit(find_view, self.loaded, film).result()
 
     async def _sweep(self) -> None:
         while True:

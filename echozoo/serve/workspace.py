@@ -16,6 +16,7 @@ import numpy as np
 
 from echozoo.apis.measuring import FrameMeasures, Measures, measure_film, measure_frame
 from echozoo.apis.prompts import StructurePrompt
+from echozoo.apis.views import View
 from echozoo.errors import EchoZooError
 from echozoo.serve.jobs import Job
 from echozoo.serve.masks import MaskStore
@@ -56,12 +57,15 @@ class Workspace:
         prompts: What was clicked, by frame and structure.
         masks: Its masks.
         job: The last job, running or not.
+        view: Its view.
         last_used: When a page last asked for it, by `time.monotonic`.
     """
 
-    def __init__(self, film: Any, folder: Path, clicks: Any, structures: Sequence[str]) -> None:
+    def __init__(
+        self, film: Any, folder: Path, clicks: Any, view: View, structures: Sequence[str]
+    ) -> None:
         self.key = secrets.token_urlsafe(18)
-        self.film, self.folder, self.clicks = film, folder, clicks
+        self.film, self.folder, self.clicks, self.view = film, folder, clicks, view
         self.prompts: dict[int, dict[str, StructurePrompt]] = {}
         self.masks = MaskStore(structures, film.size)
         self._measured: dict[tuple, FrameMeasures] = {}
@@ -105,7 +109,7 @@ class Workspace:
             )
         self._measured = measured
         frames = [measured.get(known.get(frame)) for frame in range(self.film.num_frames)]
-        return measure_film(self.film, structures, frames)
+        return measure_film(self.film, structures, frames, self.view)
 
     @property
     def busy(self) -> bool:
@@ -126,6 +130,7 @@ class Workspaces:
         options: Limits.
         open_film: `echozoo.films.film.open_film`.
         start_clicks: Makes the model's side of a film.
+        find_view: Tells a film's view.
         structures: Short names of the model's.
     """
 
@@ -134,10 +139,11 @@ class Workspaces:
         options: ServeOptions,
         open_film: Callable[[Path], Any],
         start_clicks: Callable[[Any], Any],
+        find_view: Callable[[Any], View],
         structures: Sequence[str],
     ) -> None:
         self.options, self._open_film, self._start_clicks = options, open_film, start_clicks
-        self._structures = structures
+        self._find_view, self._structures = find_view, structures
         self._root = Path(tempfile.mkdtemp(prefix="echozoo-serve-"))  # for this user alone
         self._open: dict[str, Workspace] = {}
         self._opening = 0
@@ -186,7 +192,8 @@ class Workspaces:
             if film.num_frames * height * width > self.options.max_unpacked_bytes:
                 raise Refusal(413, f"{film.num_frames} frames of {width} x {height}: too much here")
             film.frames(0, 1)  # a film whose first frame cannot be read is no film
-            return Workspace(film, folder, self._start_clicks(film), self._structures)
+            view = self._find_view(film)
+            return Workspace(film, folder, self._start_clicks(film), view, self._structures)
         except Refusal:
             raise
         except EchoZooError as error:

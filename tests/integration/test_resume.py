@@ -73,6 +73,10 @@ def test_killed_and_resumed_gives_the_same_weights(base, phantom, tiny_configs, 
         if not torch.equal(weights, resumed["state_dict"][name])
     ]
     assert not differing
+    if "view_head.limit" in whole["state_dict"]:
+        (best,) = (tmp_path / "killed").glob("best_*.pth")
+        weights = torch.load(best, weights_only=True)["state_dict"]
+        assert weights["view_head.limit"] > 0, "the training ends by fitting the best one's head"
 
 
 def _hooks(config: Path) -> list[dict]:

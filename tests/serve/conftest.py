@@ -70,7 +70,7 @@ def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
         promptable=promptable,
         prompts=prompts,
         understands=prompts,
-        model=SimpleNamespace(postprocessing=Postprocessing([])),
+        model=SimpleNamespace(postprocessing=Postprocessing([]), view_head=None),
         structures=("lv", "la"),
         clip_length=2,
         predict=predict,

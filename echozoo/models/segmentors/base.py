@@ -13,6 +13,7 @@ from echozoo.models import contracts
 from echozoo.models.checkpoints import initialise
 from echozoo.models.freezing import freeze, hold_frozen_statistics
 from echozoo.models.passes.adapting import add_adapters
+from echozoo.registry import MODELS
 
 
 class ClipSegmentorMixin(nn.Module):
@@ -27,6 +28,7 @@ class ClipSegmentorMixin(nn.Module):
         frozen: Sequence[str],
         trainable: Sequence[str],
         pretrained: str | dict | None,
+        view_head: dict | None = None,
     ) -> None:
         """Check the parts, add adapters, freeze, and remember where the weights to start from lie.
 
@@ -38,16 +40,29 @@ class ClipSegmentorMixin(nn.Module):
             frozen: Name patterns of parameters that do not train.
             trainable: Exceptions to these.
             pretrained: See `echozoo.models.checkpoints.initialise`.
+            view_head: A `ViewHead`'s config, or None.
         """
         contracts.check_parts(self)
         add_adapters(self, adapters)
         freeze(self, frozen, trainable)
         self.pretrained = pretrained
+        self.view_head = MODELS.build(view_head) if view_head else None
 
     @property
     def sees(self) -> str:
         """Whether the result of a frame depends on others of its clip: "clip", else "frame"."""
         return contracts.sees(self)
+
+    def see_view(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell the view of images, each by itself; for a model with a view head.
+
+        Args:
+            images: (N, C, H, W), scaled as in training.
+
+        Returns:
+            Logits (N, V) of its views, and how strange each image is (N,), as `ViewHead` says.
+        """
+        return self.view_head(self.encode(images).maps)
 
     def init_weights(self) -> None:
         """Initialise new layers, then load the weights that the config starts from."""

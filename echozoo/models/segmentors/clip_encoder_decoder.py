@@ -13,6 +13,7 @@ from echozoo.errors import DataError
 from echozoo.models import contracts
 from echozoo.models.backbones.resnet_trunk import TORCHVISION
 from echozoo.models.inserts import add_inserts
+from echozoo.models.prompts import Features
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
     frames_of,
@@ -43,6 +44,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages. It is the decode head's; auxiliary heads do not count.
+        view_head: Tells the view from the backbone's maps (see `ViewHead`).
         **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head. The
             backbone's ``inserts`` are temporal modules (see `echozoo.models.inserts`).
     """
@@ -56,6 +58,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         data_preprocessor: dict | None = None,
         postprocessing: Sequence[dict] = (),
         measure_loss: bool = False,
+        view_head: dict | None = None,
         **kwargs,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
@@ -69,7 +72,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         self.num_frames: int | None = None  # of a clip; None for all images of a call
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
-        self.prepare(adapters, frozen, trainable, pretrained)
+        self.prepare(adapters, frozen, trainable, pretrained, view_head)
 
     def forward(
         self,
@@ -102,6 +105,16 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
                 (logits,), frames = _labelled([clip.float()], _frame_samples([sample]))
                 sample.loss = summed(self.decode_head.loss_by_feat(logits, frames))
         return list(data_samples)
+
+    def encode(self, images: Tensor, num_frames: int = 1) -> Features:
+        """Features of images (N, C, H, W), frames of one clip following each other.
+
+        Args:
+            images: Scaled as in training.
+            num_frames: T, so that N = B * T.
+        """
+        self.num_frames = num_frames
+        return Features(tuple(self.extract_feat(images)), num_frames, images)
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Features of images (N, C, H, W), for mmseg's own methods."""

@@ -60,6 +60,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages.
+        view_head: Tells the view from the features (see `ViewHead`).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         data_preprocessor: dict | None = None,
         postprocessing: Sequence[dict] = (),
         measure_loss: bool = False,
+        view_head: dict | None = None,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
         super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
@@ -93,7 +95,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         self.measure_loss = measure_loss
         # See `echozoo.engine.feature_cache`; set from outside.
         self.feature_cache: Callable[..., tuple[Tensor, ...]] | None = None
-        self.prepare(adapters, frozen, trainable, pretrained)
+        self.prepare(adapters, frozen, trainable, pretrained, view_head)
 
     def forward(
         self,
