@@ -28,6 +28,7 @@ from torch import nn
 
 from echozoo import registry
 from echozoo.models.contracts import takes_frames
+from echozoo.models.view_head import ViewHead
 
 VIT = dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=2)
 VALUES = dict(stages=3, base_channels=4)
@@ -71,8 +72,8 @@ SMALL: dict[str, Any] = {
 }
 # Folders of models/ whose parts are of one kind, but for heads and losses of mmseg's.
 FOLDERS = {"backbones": "encoder", "necks": "neck", "decoders": "decoder", "losses": "loss"}
-# Made of other parts, and tested with them in whole runs.
-WHOLES = (BaseModel, BaseDataPreprocessor)
+# Made of other parts and tested with them in whole runs; or fitted, by tests of its own.
+WHOLES = (BaseModel, BaseDataPreprocessor, ViewHead)
 
 
 @dataclass(frozen=True)
