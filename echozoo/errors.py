@@ -5,6 +5,7 @@ A message is one line: the file, the value found, the value wanted, and what to 
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -19,6 +20,24 @@ class EchoZooError(Exception):
 
 class DataError(EchoZooError):
     """A data set, an image, a mask or a split is not as it has to be."""
+
+
+class StorageError(DataError):
+    """A file cannot be written.
+
+    Attributes:
+        full: Whether nothing more can be written there: the disk is full or read-only.
+    """
+
+    def __init__(self, message: str, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
+
+    @classmethod
+    def of(cls, path: object, error: OSError) -> StorageError:
+        """Say which file, or which folder's, the system refuses."""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        return cls(f"{path}: cannot be written ({error.strerror or error})", full)
 
 
 class CheckpointError(EchoZooError):
@@ -53,9 +72,15 @@ def one_line_errors(main: Callable[[], int | None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a name that is no UTF-8 is shown, not raised
+                stream.reconfigure(errors="backslashreplace")
         try:
             sys.exit(main() or 0)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
         except EchoZooError as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {one_line(error)}")
 
     return run

@@ -29,7 +29,7 @@ from echozoo.datasets.checks import check_labels, check_mask_size
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import find_split_folder, read_split_files
-from echozoo.errors import DataError, one_line_errors
+from echozoo.errors import DataError, one_line, one_line_errors
 from echozoo.films.io import Volume, read_noted
 
 
@@ -97,7 +97,7 @@ def _attempt(finding: Finding, read, *arguments):
     try:
         return read(*arguments)
     except DataError as error:
-        finding.problems.append(str(error))
+        finding.problems.append(one_line(error))
         return None
 
 

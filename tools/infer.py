@@ -21,8 +21,9 @@ from pathlib import Path
 from echozoo import weights
 from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer, Inference
+from echozoo.apis.sources import SUMMARY_FILE
 from echozoo.engine import failures
-from echozoo.errors import ConfigError, one_line_errors
+from echozoo.errors import ConfigError, one_line, one_line_errors
 
 _WEIGHTS = (".pth", ".pt", ".safetensors")
 
@@ -94,7 +95,11 @@ def main() -> int:
     if not model:
         print(f"with {weights.DEFAULT}, which comes with the zoo", file=sys.stderr)
     spacing = tuple(args.spacing) if args.spacing else None
-    done = inferencer(inputs, args.out, spacing, args.frame_time, args.mp4)
+    try:
+        done = inferencer(inputs, args.out, spacing, args.frame_time, args.mp4)
+    except KeyboardInterrupt:
+        print(f"interrupted; in {args.out}, films whose folder has a {SUMMARY_FILE} are done")
+        return 130
     report(done, args.out)
     return 1 if done.failures else 0
 
@@ -124,7 +129,7 @@ def report(done: Inference, out: Path) -> None:
     """Print a line a film and a study, then what failed."""
     for result in done.results:
         summary, measures = result.summary, result.measures
-        line = f"{result.folder}: {summary['frames']} frames"
+        line = f"{one_line(result.folder)}: {summary['frames']} frames"
         if summary["ef_percent"] is not None:
             line += f", EF {summary['ef_percent']:.0f} % ({summary['method']})"
         flagged = len(summary["flagged_frames"])
@@ -132,15 +137,19 @@ def report(done: Inference, out: Path) -> None:
         print("; ".join([line, *result.film.notes, *measures.notes]))
     for path, study in done.studies.items():
         print(
-            f"{path}: EF {study['ef_percent']:.0f} % ({study['method']}), EDV"
+            f"{one_line(path)}: EF {study['ef_percent']:.0f} % ({study['method']}), EDV"
             f" {study['edv_ml']:.0f} ml, ESV {study['esv_ml']:.0f} ml"
         )
-    total = len(done.results) + len(done.failures)
+    for folder in done.left_out.results:
+        print(f"note: {one_line(folder)} holds results of an earlier run and is left out")
+    total = len(done.results) + len(done.failures) + done.untried
     print(f"{len(done.results)} of {total} films segmented into {out}")
     if done.failures:
         print(f"{len(done.failures)} failed:")
         for name, reason in done.failures:
-            print(f"  {name}: {reason}")
+            print(f"  {one_line(name)}: {reason}")
+    if done.untried:
+        print(f"{done.untried} left: make room there, then run the same command again")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,20 @@ from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, measure_film, measure_frame
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FORM, FilmPrompts, prompts_of_film, read_prompts
-from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
+from echozoo.apis.sources import (
+    LABEL_FILE,
+    SUMMARY_FILE,
+    LeftOut,
+    Source,
+    find_films,
+    unique_names,
+)
 from echozoo.apis.studies import biplane
 from echozoo.apis.summaries import summarise
 from echozoo.apis.views import find_view
-from echozoo.errors import ConfigError, EchoZooError
-from echozoo.films.film import EchoFilm, open_film
+from echozoo.errors import ConfigError, EchoZooError, StorageError, one_line
+from echozoo.films.apart import open_film_apart, warm_up
+from echozoo.films.film import EchoFilm
 from echozoo.films.io import LabelWriter
 from echozoo.postprocessing import Postprocessing
 
@@ -54,13 +62,15 @@ class Inference:
         results: Of each film that worked.
         failures: Name and reason, one line each, of those that did not.
         studies: Summaries of patients with both views, by their files.
-        skipped: Files of a folder that are references or no films.
+        left_out: What of the folders was not looked at.
+        untried: Films that were not come to, since the disk is full.
     """
 
     results: list[SegmentedFilm] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     studies: dict[Path, dict] = field(default_factory=dict)
-    skipped: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    untried: int = 0
 
 
 class EchoInferencer:
@@ -111,6 +121,7 @@ class EchoInferencer:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: wanted 1 or more")
+        warm_up()  # while the model loads
         self.loaded = load_model(config, checkpoint, device, int8, amp, compile, fast_cpu)
         if postprocess is not None:
             self.loaded.model.postprocessing = Postprocessing(postprocess)
@@ -130,7 +141,8 @@ class EchoInferencer:
         """Segment a film, a folder of films, an array, or a list of these.
 
         Folders are searched to all depths; files that are references (``_gt``) or no films are
-        left out. A film that fails does not stop the others.
+        left out. A film that fails does not stop the others, whatever it fails of: it is read in
+        a process apart. Results of a film appear when they are whole.
 
         Args:
             source: What to segment.
@@ -142,31 +154,53 @@ class EchoInferencer:
 
         Raises:
             EchoZooError: The only film there is fails, or there is none.
+            StorageError: ``out`` cannot be written.
         """
         out = None if out is None else Path(out).expanduser()
-        jobs, skipped = find_films(source, out)
-        done = Inference(skipped=skipped)
+        jobs, left_out = find_films(source, out)
+        if out is not None:
+            writers.make_folder(out)
+        done = Inference(left_out=left_out)
         places = unique_names(jobs)
         several = len(jobs) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
         with self._bar() as bar:
             whole = bar.add_task("films", total=len(jobs), visible=len(jobs) > 1)
-            for (one, _), place in zip(jobs, places, strict=True):
+            for number, ((one, _), place) in enumerate(zip(jobs, places, strict=True), 1):
                 folder = None if out is None else out / place
                 try:
-                    film = open_film(one, spacing, frame_time_ms)
+                    film = open_film_apart(one, spacing, frame_time_ms)
                     done.results.append(self._film(film, folder, mp4, bar))
-                except (EchoZooError, OSError, RuntimeError, MemoryError) as error:
+                except Exception as error:  # one film never ends the others
                     if not several:
                         raise
-                    done.failures.append((str(place), _one_line(error)))
+                    done.failures.append((str(place), _reason(error)))
+                    if isinstance(error, StorageError) and error.full:
+                        done.untried = len(jobs) - number
+                        break
                 bar.advance(whole)
         films = [(r.folder.parent, r.film.name, r.measures) for r in done.results if r.folder]
-        done.studies = biplane(films)
-        for path, study in done.studies.items():
-            writers.write_json(path, study)
+        for path, study in biplane(films).items():
+            try:
+                writers.write_json(path, study)
+                done.studies[path] = study
+            except StorageError as error:
+                done.failures.append((str(path.relative_to(out)), _reason(error)))
         return done
 
     def _film(self, film: EchoFilm, folder: Path | None, mp4: bool, bar: Progress) -> SegmentedFilm:
+        if folder is None:
+            store, measures = self._segment(film, bar)
+            summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
+            return SegmentedFilm(film, measures, store, summary)
+        with writers.whole_folder(folder) as fresh:
+            store, measures = self._segment(film, bar)
+            summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
+            self._write(fresh, film, store, measures, mp4)
+            writers.write_json(fresh / SUMMARY_FILE, summary)
+        film.close()
+        return SegmentedFilm(film, measures, None, summary, folder)
+
+    def _segment(self, film: EchoFilm, bar: Progress) -> tuple[predicting.LabelStore, Measures]:
         store = predicting.LabelStore((film.num_frames, *film.size))
         prompts = prompts_of_film(*self.prompts, self.loaded, film) if self.prompts else None
         task = bar.add_task(film.name, total=film.num_frames)
@@ -178,13 +212,7 @@ class EchoInferencer:
                 bar.advance(task)
         finally:
             bar.remove_task(task)
-        measures = self._measure(film, store, prompts)
-        summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
-        if folder is not None:
-            self._write(writers.make_folder(folder), film, store, measures, mp4)
-            writers.write_json(folder / SUMMARY_FILE, summary)
-            film.close()
-        return SegmentedFilm(film, measures, None if folder else store, summary, folder)
+        return store, self._measure(film, store, prompts)
 
     def _measure(
         self, film: EchoFilm, store: predicting.LabelStore, prompts: FilmPrompts | None
@@ -207,7 +235,7 @@ class EchoInferencer:
         mp4: bool,
     ) -> None:
         pictures = writers.OverlayWriter(folder, film, measures, mp4)
-        with LabelWriter(folder / "labels.nii.gz", store.shape, film.geometry) as labels:
+        with LabelWriter(folder / LABEL_FILE, store.shape, film.geometry) as labels:
             for start, stop in writers.chunks(film.num_frames, self.batch_size):
                 maps = store.read(start, stop)
                 labels.append(maps)
@@ -267,6 +295,7 @@ class EchoInferencer:
         )
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, EchoZooError) else f"{type(error).__name__}: {text}"
+def _reason(error: Exception) -> str:
+    if isinstance(error, EchoZooError):
+        return one_line(error)
+    return one_line(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -43,7 +43,10 @@ class LabelStore:
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return label maps (n, H, W) uint8."""
         stop = self.shape[0] if stop is None else stop
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise no_space(error) from error
         self._file.seek(start * self._bytes)
         labels = np.fromfile(self._file, np.uint8, (stop - start) * self._bytes)
         return labels.reshape(stop - start, *self.shape[1:])  # (n, H, W)

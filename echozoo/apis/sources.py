@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,26 @@ from echozoo.films.film import film_name, is_film_file
 
 Source = str | Path | np.ndarray
 SUMMARY_FILE = "summary.json"
+LABEL_FILE = "labels.nii.gz"
 _REFERENCE = ("_gt", "_seg", "_label", "_labels")
+
+
+@dataclass
+class LeftOut:
+    """What of some folders is not segmented.
+
+    Attributes:
+        files: How many are references or no films.
+        results: Folders with results of an earlier run.
+    """
+
+    files: int = 0
+    results: list[Path] = field(default_factory=list)
 
 
 def find_films(
     source: Source | Sequence[Source], out: Path | None
-) -> tuple[list[tuple[Source, Path]], int]:
+) -> tuple[list[tuple[Source, Path]], LeftOut]:
     """List films.
 
     Args:
@@ -26,14 +42,14 @@ def find_films(
         out: Where results go: nothing below it is a film.
 
     Returns:
-        Films, each with the place of its results below ``out``; and how many files are none.
+        Films, each with the place of its results below ``out``; and what is none.
 
     Raises:
         DataError: There is no film.
     """
     sources = [source] if isinstance(source, (str, Path, np.ndarray)) else list(source)
     jobs: list[tuple[Source, Path]] = []
-    skipped = 0
+    left_out = LeftOut()
     for one in sources:
         if isinstance(one, np.ndarray):
             jobs.append((one, Path("array")))
@@ -42,21 +58,21 @@ def find_films(
         if not path.is_dir():
             jobs.append((path, Path(film_name(path))))
             continue
-        found, others = _films_below(path, out)
+        found = _films_below(path, out, left_out)
         jobs += [(file, file.parent.relative_to(path) / film_name(file)) for file in found]
-        skipped += others
     if not jobs:
         what = "nothing given" if not sources else f"{sources[0]}: no films in this folder"
         raise DataError(f"{what}; wanted NIfTI, .mhd, DICOM, AVI, MP4, PNG or JPEG")
-    return jobs, skipped
+    return jobs, left_out
 
 
-def _films_below(folder: Path, out: Path | None) -> tuple[list[Path], int]:
-    films, others = [], 0
+def _films_below(folder: Path, out: Path | None, left_out: LeftOut) -> list[Path]:
+    films = []
     results = None if out is None else out.resolve()
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        if (here.resolve() == results) or SUMMARY_FILE in files:
+        if here.resolve() == results or _holds_results(here, files):
+            left_out.results += [here] if here.resolve() != results else []
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -66,8 +82,18 @@ def _films_below(folder: Path, out: Path | None) -> tuple[list[Path], int]:
             if not name.startswith(".") and is_film_file(path) and not stem.endswith(_REFERENCE):
                 films.append(path)
             else:
-                others += 1
-    return films, others
+                left_out.files += 1
+    return films
+
+
+def _holds_results(folder: Path, files: Sequence[str]) -> bool:
+    """Whether a folder was written by us: others' programs write a summary.json too."""
+    if not {SUMMARY_FILE, LABEL_FILE} <= set(files):
+        return False
+    try:
+        return "echozoo" in json.loads((folder / SUMMARY_FILE).read_bytes())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def unique_names(jobs: Iterable[tuple[Source, Path]]) -> list[Path]:

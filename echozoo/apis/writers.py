@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echozoo.apis.measuring import Measures
+from echozoo.apis.sources import LABEL_FILE, SUMMARY_FILE
 from echozoo.datasets.anatomy import STRUCTURES, Structure, choose_structures, palette
-from echozoo.errors import DataError, EchoZooError
+from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.film import EchoFilm
 from echozoo.visualization.film import display_size, write_gif
 from echozoo.visualization.overlay import overlay, resize_labels
 
+# What a film's folder may hold, the summary last: where it is, the others are whole.
+RESULT_FILES = (
+    *(LABEL_FILE, "labels.txt", "frames.csv", "curves.png"),
+    *("overlay.gif", "overlay.png", "overlay.mp4", SUMMARY_FILE),
+)
 _LONGEST_GIF = 90  # frames
 _PAPER, _INK, _FAINT = (18, 18, 20), (235, 235, 235), (150, 150, 155)
 _BAR = 30
@@ -42,9 +52,17 @@ def write_label_description(path: Path, structures: Sequence[str]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON; numbers that are none become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    """Write JSON, whole or not at all; numbers that are none become null."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n"
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, "utf-8", errors="backslashreplace")
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise StorageError.of(path, error) from error
 
 
 def _plain(value: Any) -> Any:
@@ -202,13 +220,47 @@ def make_folder(path: Path) -> Path:
     """Make a folder for results.
 
     Raises:
-        DataError: It cannot be made.
+        StorageError: It cannot be made, or not be written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise DataError(f"{path}: folder cannot be made ({error.strerror})") from error
+        raise StorageError.of(path, error) from error
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Results of a film that come into its folder together, whatever happens while they are made.
+
+    Args:
+        folder: Where they go; made. Results of an earlier run stay until all of these are whole.
+
+    Yields:
+        An empty folder to write files of `RESULT_FILES` to.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    unfinished = folder / ".unfinished"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for name in reversed(RESULT_FILES):  # the old summary first
+            if not (unfinished / name).exists() or name == SUMMARY_FILE:
+                (folder / name).unlink(missing_ok=True)
+        for name in RESULT_FILES:
+            if (unfinished / name).exists():
+                os.replace(unfinished / name, folder / name)
+    except OSError as error:
+        raise StorageError.of(folder, error) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where nothing came into it
 
 
 def chunks(length: int, size: int) -> Iterable[tuple[int, int]]:

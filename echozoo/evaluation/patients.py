@@ -27,6 +27,7 @@ from echozoo.evaluation.functional.geometry import (
     area_length_volume,
     measure_frame,
 )
+from echozoo.films.apart import apart
 from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_volume
 
 STILLS, FROM_INFO, FROM_CURVE = "ED and ES files", "Info file", "area curve"
@@ -163,10 +164,10 @@ def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
     films = [_label(files.folder, f"{stem}_{name}") for name in FILM_NAMES]
     film = next(filter(None, films), None)
     if all(stills.values()):
-        volumes = {instant: read_volume(path, label=True) for instant, path in stills.items()}
+        volumes = {instant: apart(read_volume, path, True) for instant, path in stills.items()}
         places, found_by = {instant: (volumes[instant], 0) for instant in INSTANTS}, STILLS
     elif film:
-        volume = read_volume(film, label=True)
+        volume = apart(read_volume, film, True)
         places, found_by = _ed_es_of_film(film, volume, info)
     else:
         return []

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from echozoo.films.apart import apart
 from echozoo.films.film import NO_SPACING
 from echozoo.films.headers import read_volume_header, source_files
 from echozoo.films.io import Volume, read_noted
@@ -90,7 +91,7 @@ def cached_volume(
     sources = (Path(path),) if image is None else (Path(path), Path(image))
 
     def decode() -> tuple[np.ndarray, dict]:
-        volume, notes = read_noted(path, label, image)
+        volume, notes = apart(read_noted, path, label, image)
         _say(Path(path), notes)
         return volume.array, {"spacing": volume.spacing}
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from echozoo.errors import DataError
+from echozoo.errors import DataError, StorageError
 from echozoo.films.film import open_film
 from echozoo.films.geometry import Geometry
 from echozoo.films.headers import read_volume_header
@@ -89,7 +89,7 @@ class LabelWriter:
         geometry: Where the pixels lie.
 
     Raises:
-        DataError: The file cannot be written.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, path: str | Path, shape: tuple[int, int, int], geometry: Geometry) -> None:
@@ -102,7 +102,7 @@ class LabelWriter:
             self._file = gzip.GzipFile("", "wb", 6, self._raw, mtime=0)
             self._file.write(header)
         except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+            raise StorageError.of(path, error) from error
 
     def append(self, labels: np.ndarray) -> None:
         """Write the next label maps (n, H, W) uint8."""
@@ -111,17 +111,21 @@ class LabelWriter:
         try:
             self._file.write(np.ascontiguousarray(labels, np.uint8).data)
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise StorageError.of(self.path, error) from error
         self._count += len(labels)
 
     def __enter__(self) -> LabelWriter:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        self._file.close()
-        self._raw.close()
-        if kind is None and self._count == self.shape[0]:
-            return
+        try:
+            with self._raw:
+                self._file.close()
+            if kind is None and self._count == self.shape[0]:
+                return
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            raise StorageError.of(self.path, error) from error
         self.path.unlink(missing_ok=True)
         if kind is None:
             raise DataError(f"{self.path}: {self._count} label maps, wanted {self.shape[0]}")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import SimpleITK as sitk
 from film_files import moving_disc, write_dicom, write_itk, write_video
 from PIL import Image
 
+from echozoo.apis import writers
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.loading import load_model
 from echozoo.apis.predicting import label_film
@@ -60,7 +64,7 @@ def results(unet: Path, tmp_path_factory: pytest.TempPathFactory):
 def test_a_folder_of_mixed_formats(results) -> None:
     folder, out, wanted, done = results
     assert {str(r.folder.relative_to(out)) for r in done.results} == set(wanted)
-    assert done.skipped == 3  # README.md, the reference, the data of the .mhd
+    assert done.left_out.files == 3  # README.md, the reference, the data of the .mhd
     reasons = dict(done.failures)
     assert set(reasons) == {"b/empty", "half"}
     assert "empty file" in reasons["b/empty"]
@@ -168,7 +172,7 @@ def test_nothing_to_do(unet: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing given"):
         inferencer([])
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be made"):
+    with pytest.raises(DataError, match="out: cannot be written .Not a directory"):
         inferencer(FILM, tmp_path / "file" / "out")
 
 
@@ -313,3 +317,98 @@ def write_itk_mm(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array.astype(np.uint8))
     sitk.WriteImage(image, str(path))
+
+
+def everything_below(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def full_after(calls: int, error: int):
+    """Stands for `os.replace` on a disk that gets full."""
+    left = [calls]
+
+    def replace(source: Path, target: Path) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(error, os.strerror(error))
+        original(source, target)
+
+    original = os.replace
+    return replace
+
+
+def test_a_disk_that_gets_full(unet: Path, tmp_path: Path, monkeypatch) -> None:
+    """What is there is whole, what is left is counted, and nothing is cut."""
+    for name in "abcd":
+        write_itk(tmp_path / f"in/{name}.nii.gz", FILM[:1])
+    inferencer = EchoInferencer(unet, device="cpu", progress=False)
+    inferencer(tmp_path / "in/b.nii.gz", tmp_path / "out")
+    older = everything_below(tmp_path / "out/b")
+    monkeypatch.setattr(writers.os, "replace", full_after(6, errno.ENOSPC))
+    done = inferencer(tmp_path / "in", tmp_path / "out")
+    monkeypatch.undo()
+    assert [result.film.name for result in done.results] == ["a"]
+    (name, reason), folder = done.failures[0], tmp_path / "out/b"
+    assert (name, done.untried) == ("b", 2)
+    assert "cannot be written (No space left on device)" in reason
+    assert not (folder / "summary.json").exists() or everything_below(folder) == older
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    assert not list((tmp_path / "out").rglob(".*"))
+    inferencer(tmp_path / "in", tmp_path / "out")
+    assert set(everything_below(folder)) == set(older)
+
+
+def test_a_folder_that_refuses_one_film(unet: Path, tmp_path: Path) -> None:
+    for name in "ab":
+        write_itk(tmp_path / f"in/{name}.nii.gz", FILM[:1])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("a file of somebody's")
+    done = EchoInferencer(unet, device="cpu", progress=False)(tmp_path / "in", tmp_path / "out")
+    assert [name for name, _ in done.failures] == ["a"]
+    assert [result.film.name for result in done.results] == ["b"]
+    assert (tmp_path / "out/a").read_text() == "a file of somebody's"
+
+
+def test_results_of_an_earlier_run_are_replaced_whole(unet: Path, tmp_path: Path) -> None:
+    film = write_itk(tmp_path / "in/film.nii.gz", FILM)
+    inferencer = EchoInferencer(unet, device="cpu", progress=False)
+    inferencer(film, tmp_path / "out", mp4=True)
+    (tmp_path / "out/film/mine.txt").write_text("a note")
+    (tmp_path / "out/film/.unfinished").mkdir()  # of a run that was killed
+    (tmp_path / "out/film/.unfinished/labels.nii.gz").write_bytes(b"cut")
+    write_itk(film, FILM[0])
+    inferencer(film, tmp_path / "out")
+    names = ["frames.csv", "labels.nii.gz", "labels.txt", "mine.txt", "overlay.png", "summary.json"]
+    assert list(everything_below(tmp_path / "out/film")) == names
+
+
+def test_strange_files_end_no_folder(unet: Path, tmp_path: Path) -> None:
+    """A crash, a name in two lines, one that is no UTF-8, a pipe, somebody's own summary."""
+    folder = tmp_path / "in"
+    write_itk(folder / "good.nii.gz", FILM[:1])
+    write_itk(folder / "two\nlines.nii.gz", FILM[:1])
+    write_itk(folder / "theirs/film.nii.gz", FILM[:1])
+    (folder / "theirs/summary.json").write_text('{"mean": 1}')
+    shutil.copy(folder / "good.nii.gz", os.fsencode(folder) + b"/caf\xe9.nii.gz")
+    os.mkfifo(folder / "pipe.nii.gz")
+    (folder / "crash.mhd").write_text(
+        "ObjectType = Image\nNDims = -1\nDimSize = 4 4\nElementType = MET_UCHAR\n"
+        "ElementSpacing = 1 1\nElementDataFile = crash.raw\n"
+    )
+    (folder / "crash.raw").write_bytes(bytes(16))
+    inferencer = EchoInferencer(unet, device="cpu", progress=False)
+    done = inferencer(folder, tmp_path / "out")
+    names = sorted(str(result.folder.relative_to(tmp_path / "out")) for result in done.results)
+    failed = dict(done.failures)
+    assert {"good", "theirs/film", "two\nlines"} <= set(names)
+    assert "crash" in failed
+    assert "caf\udce9" in {*names, *failed}
+    assert all(len(reason.splitlines()) == 1 for _, reason in done.failures)
+    again = inferencer([folder, tmp_path / "out"], tmp_path / "more")
+    assert sorted(path.name for path in again.left_out.results) == sorted(
+        path.rsplit("/")[-1] for path in names
+    )

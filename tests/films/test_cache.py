@@ -30,12 +30,12 @@ def decodings(monkeypatch) -> list[Path]:
     """The files that were decoded, in order."""
     decoded = []
 
-    def read(path, *options):
+    def apart(function, path, *args):
         decoded.append(path)
-        return original(path, *options)
+        return original(function, path, *args)
 
-    original = cache.read_noted
-    monkeypatch.setattr(cache, "read_noted", read)
+    original = cache.apart
+    monkeypatch.setattr(cache, "apart", apart)
     return decoded
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from echozoo.errors import DataError
+from echozoo.errors import DataError, StorageError
 from echozoo.films.geometry import Geometry
 
 COLOUR_NOTE = "colour converted to grey"
@@ -65,7 +65,7 @@ class SpooledFrames:
         frames: Frames (H, W) uint8 of one size, each read once.
 
     Raises:
-        DataError: The folder is full.
+        StorageError: The folder is full.
     """
 
     def __init__(self, frames: Iterable[np.ndarray]) -> None:
@@ -97,7 +97,7 @@ def write_spooled(file: BinaryIO, data: bytes | np.ndarray) -> None:
     """Write to a temporary file.
 
     Raises:
-        DataError: There is no space left.
+        StorageError: There is no space left.
     """
     try:
         file.write(data)
@@ -106,9 +106,9 @@ def write_spooled(file: BinaryIO, data: bytes | np.ndarray) -> None:
         raise no_space(error) from error
 
 
-def no_space(error: OSError) -> DataError:
+def no_space(error: OSError) -> StorageError:
     """Say that a film could not be unpacked."""
-    return DataError(
+    return StorageError(
         f"{tempfile.gettempdir()}: no place to unpack a film ({error.strerror}); set TMPDIR to a"
         " folder with space"
     )
