@@ -22,15 +22,15 @@ import argparse
 import contextlib
 import copy
 import gc
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from echozoo.apis.execution import check_execution, place
@@ -50,82 +51,72 @@ from echozoo.engine.scales import apply_scale
 from echozoo.errors import ConfigError, EchoZooError, one_line_errors
 from echozoo.evaluation.report import origin, write_content, write_text
 from echozoo.models import load_published
-from echozoo.models.passes.fast_cpu import use_fast_cpu
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
+from echozoo.tables.document import Grid, Section, Text, markdown
 from echozoo.tables.record import machine
 
 SAMUS = Path(__file__).resolve().parents[1] / "configs" / "samus.py"
 TOLERANCE = 1e-4
 """Largest relative difference of float32 outputs that passes for equal."""
+EXACT = ("float32", "echozoo", "from the cache")
 COLUMNS = {
     **{"what": "", "side": "", "batch": "", "frames": "", "seconds": ".4g", "ratio": ".2f"},
     **{"range": "", "gflop": ".1f", "peak_mb": ".0f", "memory_ratio": ".2f"},
-    **{"difference": ".0e", "pixels_agree": ".2%"},
+    **{"difference": ".0e", "pixels_agree": ".2%", "lacks": ""},
 }
-Rows = list[dict[str, Any]]
 
 
-def alternate(runs: Mapping[str, Callable], args: argparse.Namespace) -> Rows:
+def alternate(args: argparse.Namespace, runs: Mapping[str, Callable]) -> list[dict]:
     """Time functions by turns, so that what else the machine does slows them alike.
 
     Returns:
         A row each: median seconds, and how many times as fast as the first it is.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(args.warmup + args.repeats):
+    for turn in range(1 + args.repeats):  # the first does not count
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            if torch.device(args.device).type == "cuda":
+            if args.device.startswith("cuda"):
                 torch.cuda.synchronize(args.device)
-            if turn >= args.warmup:
+            if turn:
                 seconds[name].append(time.perf_counter() - start)
-    first = np.array(next(iter(seconds.values())))
-    rows = []
+    first, rows = np.array(next(iter(seconds.values()))), []
     for name, times in seconds.items():
-        each = first / times
-        ratio, around = np.median(first) / np.median(times), f"{each.min():.2f}-{each.max():.2f}"
-        row = {"side": name, "seconds": float(np.median(times)), "ratio": float(ratio)}
-        rows.append({**row, "range": around, "all_seconds": times})
+        each, median = first / times, float(np.median(times))
+        row = dict(side=name, seconds=median, ratio=float(np.median(first)) / median)
+        rows.append(row | dict(range=f"{each.min():.2f}-{each.max():.2f}", all_seconds=times))
     return rows
 
 
-def measure_networks(part: str, args: argparse.Namespace, cfg: Config) -> Rows:
+def measure_networks(part: str, args: argparse.Namespace, cfg: Config) -> list[dict]:
     """Measure a forward pass or a training step of all sides, at each size of a batch."""
     published = find_published(args.against, part)
     sides = ["published"] if published else []
-    sides += ["float32", *(name for name in ("bf16", "int8") if getattr(args, name))]
+    sides += ["float32", *(name for name in ("bf16", "int8", "compile") if getattr(args, name))]
     rows = []
     for shape in product(args.batch, args.frames):
         made = {side: make_side(part, side, shape, args, cfg, published) for side in sides}
-        runs = {side: run for side, (run, _) in made.items()}
+        runs, lacks = ({side: one[i] for side, one in made.items()} for i in (0, 1))
         outputs = {side: run().float().cpu() for side, run in runs.items()}
         flops = {side: count_flops(runs[side]) for side in ("published", "float32") if side in runs}
-        measured = alternate(runs, args)
-        own_parts = {side: own for side, (_, own) in made.items()}
+        measured = alternate(args, runs)
         del made, runs  # room for the processes that measure memory
+        wanted = outputs[sides[0]]
         for row in measured:
-            side, first = row["side"], sides[0]
-            row |= {"batch": shape[0], "frames": shape[1], "gflop": flops.get(side)}
-            if own_parts[side]:
-                row["difference"] = f"has {', '.join(own_parts[side])} besides"
-            elif side != first:
-                logits = part == "forward" and not (published and published.parts)
-                row |= differences(outputs[side], outputs[first], logits)
+            side = row["side"]
+            found = outputs[side]
+            row |= dict(batch=shape[0], frames=shape[1], gflop=flops.get(side), lacks=lacks[side])
+            if side != sides[0] and not lacks[side]:
+                row["difference"] = ((found - wanted).abs().max() / wanted.abs().max()).item()
+                if part == "forward" and not (published and published.parts):
+                    row["pixels_agree"] = ((found > 0) == (wanted > 0)).float().mean().item()
             if not args.no_memory:
-                row["peak_mb"] = memory_of(part, side, shape)
+                row["peak_mb"] = memory_of(args, cfg, part, side, shape)
                 row["memory_ratio"] = row["peak_mb"] / measured[0]["peak_mb"]
         rows += measured
     return rows
-
-
-def differences(found: Tensor, wanted: Tensor, logits: bool) -> dict[str, float]:
-    """Compare outputs: largest difference over largest value; of logits, pixels of equal sign."""
-    row = {"difference": ((found - wanted).abs().max() / wanted.abs().max()).item()}
-    if logits:
-        row["pixels_agree"] = ((found > 0) == (wanted > 0)).float().mean().item()
-    return row
 
 
 def make_side(
@@ -135,107 +126,69 @@ def make_side(
     args: argparse.Namespace,
     cfg: Config,
     published: Published | None,
-    share: bool = True,
-) -> tuple[Callable[[], Tensor], list[str]]:
-    """Build a side and its inputs; with ``share`` it has the weights that all sides have.
+    weights: bool = True,
+) -> tuple[Callable[[], Tensor], str | None]:
+    """Build a side and its inputs; with ``weights`` it has those that all sides have.
 
     Returns:
-        What runs it once and gives logits, embedding or loss; and parts that the first lacks.
+        What runs it once and gives logits, embedding or loss; and what of it the first side lacks.
     """
-    weights, left = {}, []
-    if published and share:
-        weights = random_weights(published.build(outline(cfg)))
+    device, optimiser, left = torch.device(args.device), cfg.optim_wrapper, []
+    outline = build(cfg, "meta")  # sizes, names, numbers
+    shared = random_weights(published.build(outline)) if published and weights else {}
+    clips, samples = make_batch(cfg, outline, shape, args.device)
     if side == "published":
-        model = outline(cfg)
-        network = published.build(model)
-        if weights:
-            network.load_state_dict(weights)
-        network.to(args.device).train(part == "train")
-        batch = make_batch(cfg, model, shape, args.device)
-        if part == "train":
-            return published_step(published, network, batch, cfg, args.device), []
-        return torch.no_grad()(lambda: published.forward(network, *batch)), []
-    model = build(cfg)
-    if weights:
-        named = {published.prefix + key: value for key, value in weights.items()}
-        left = load_published(model, named, published.parts).left
-        if published.parts:
-            left = [key for key in left if key.startswith(published.parts)]
-    batch = make_batch(cfg, model, shape, args.device)
-    device = torch.device(args.device)
-    if part == "train":
-        use_fast_cpu(model.train().to(device))
-        run = own_step(model, *batch, cfg)
+        network = published.build(outline)
+        network.load_state_dict(shared or network.state_dict())
+        network.to(device).train(part == "train")  # which may work tables out of the weights
+        forward = partial(published.forward, network, clips, samples)
+        loss = partial(published_loss, forward, samples, MODELS.build(cfg.model.loss))
+        optimiser = dict(optimizer=dict(type="Adam", lr=cfg.optim_wrapper.optimizer.lr))
     else:
-        check_execution(device, side == "int8", side == "bf16", False)
-        place(model.eval(), device, side == "int8", False, False)
-        run = own_forward(model, *batch, bool(published and published.parts))
-    mixed = torch.autocast(device.type, torch.bfloat16, enabled=side == "bf16")
-    return mixed(run), sorted({".".join(key.split(".")[:2]) for key in left})
+        network = build(cfg, "cpu")
+        parts = published.parts if published else None
+        if shared:
+            named = {published.prefix + key: value for key, value in shared.items()}
+            left = load_published(network, named, parts).left
+            left = [key for key in left if key.startswith(parts or "")]
+        int8, compiled = side == "int8", side == "compile"
+        check_execution(device, int8, side == "bf16", compiled)
+        network.train(part == "train")
+        place(network, device, int8, compiled, network.sees == "clip" or part == "train")
+        frames, count = clips.flatten(0, 1), shape[1]
+        forward = partial(network, clips, samples, mode="tensor")
+        if parts:
+            forward = lambda: network.encode(frames, num_frames=count).embedding  # noqa: E731
+        loss = lambda: network.parse_losses(network(clips, samples, mode="loss"))[0]  # noqa: E731
+    if part == "train":
+        run = partial(step, loss, build_optim_wrapper(network, optimiser))
+    else:
+        run = torch.no_grad()(forward)
+    run = torch.autocast(device.type, torch.bfloat16, enabled=side == "bf16")(run)
+    return run, ", ".join(sorted({".".join(key.split(".")[:2]) for key in left})) or None
 
 
-def build(cfg: Config) -> nn.Module:
-    """Build the config's model with random weights, on torch's current default device."""
+def build(cfg: Config, device: str) -> nn.Module:
+    """Build the config's model with random weights, or on "meta" without memory for them."""
     launch.forget_pretrained(cfg)
     torch.manual_seed(0)
-    return MODELS.build(copy.deepcopy(cfg.model))
+    with torch.device(device):
+        return MODELS.build(copy.deepcopy(cfg.model))
 
 
-def outline(cfg: Config) -> nn.Module:
-    """Build the config's model without memory for its weights: sizes, names, numbers."""
-    with torch.device("meta"):
-        return build(cfg)
+def published_loss(forward: Callable, samples: list[EchoDataSample], loss: nn.Module) -> Tensor:
+    """The same loss of the published network's logits (N, 1, h, w)."""
+    logits = forward()
+    labels = torch.cat([sample.gt_labels for sample in samples])[:, None]  # (N, 1, H, W)
+    small = nn.functional.interpolate(labels, logits.shape[-2:], mode="nearest-exact")
+    return sum(loss(logits, (small == 1).float()).values())
 
 
-def own_forward(
-    model: nn.Module, clips: Tensor, samples: list[EchoDataSample], encoder: bool
-) -> Callable[[], Tensor]:
-    """A forward pass without gradients: logits, or the embedding."""
-
-    @torch.no_grad()
-    def run() -> Tensor:
-        if not encoder:
-            return model(clips, samples, mode="tensor")
-        features = model.encode(clips.flatten(0, 1), num_frames=clips.shape[1])
-        return features.embedding
-
-    return run
-
-
-def own_step(
-    model: nn.Module, clips: Tensor, samples: list[EchoDataSample], cfg: Config
-) -> Callable[[], Tensor]:
-    """A training step with the config's optimiser: the loss before it."""
-    optimiser = build_optim_wrapper(model, cfg.optim_wrapper)
-
-    def run() -> Tensor:
-        with optimiser.optim_context(model):
-            loss, _ = model.parse_losses(model(clips, samples, mode="loss"))
-        optimiser.update_params(loss)
-        return loss.detach()
-
-    return run
-
-
-def published_step(
-    published: Published, network: nn.Module, batch: tuple, cfg: Config, device: str
-) -> Callable[[], Tensor]:
-    """A training step as the published code does it, with Adam in float32: the loss before it."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=cfg.optim_wrapper.optimizer.lr)
-    loss_function = MODELS.build(cfg.model.loss).to(device)
-    labels = torch.cat([sample.gt_labels for sample in batch[1]])[:, None]  # (N, 1, H, W)
-
-    def run() -> Tensor:
-        logits = published.forward(network, *batch)  # (N, 1, h, w)
-        small = nn.functional.interpolate(labels, logits.shape[-2:], mode="nearest-exact")
-        loss = sum(loss_function(logits, (small == 1).float()).values())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.detach()
-
-    return run
+def step(loss: Callable[[], Tensor], optimiser: object) -> Tensor:
+    """A training step: the loss before it."""
+    value = loss()
+    optimiser.update_params(value)
+    return value.detach()
 
 
 def make_batch(
@@ -246,73 +199,55 @@ def make_batch(
     names = getattr(getattr(model, "prompt_head", None), "names", None)
     structures = 1 if names is None else len(names.weight)
     draw = torch.Generator().manual_seed(0)
-    size = (*shape, len(model.data_preprocessor.mean), height, width)
-    clips = torch.rand(size, generator=draw).to(device)
+    clips = torch.rand(*shape, len(model.data_preprocessor.mean), height, width, generator=draw)
     y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
     rings = sum((x.square() + y.square() < limit).byte() for limit in (0.1, 0.3, 0.5))
     samples = []
     for _ in range(shape[0]):
         clicks = torch.rand(shape[1], structures, 2, generator=draw) * 0.5 + 0.25
         clicks = (clicks * torch.tensor([width, height])).floor()
-        meta = dict(input_size=(height, width), valid_size=(height, width))
-        sample = EchoDataSample(metainfo=meta)
+        sample = EchoDataSample(metainfo=dict.fromkeys(("input_size", "valid_size"), rings.shape))
         sample.points = clicks[:, :, None]  # (T, K, 1, 2)
         sample.point_labels = torch.ones(shape[1], structures, 1, dtype=torch.long)
         sample.boxes = torch.cat([clicks - width / 8, clicks + width / 8], -1)  # (T, K, 4)
         sample.gt_labels = rings.expand(shape[1], height, width).clone()
         samples.append(sample.to(device))
-    return clips, samples
+    return clips.to(device), samples
 
 
 def count_flops(run: Callable[[], object]) -> float:
     """Count the GFLOP of products, convolutions and attention in one call."""
-    counts = {
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-        torch.ops.aten.addmm_: lambda added, left, right, **_: 2 * left[0] * left[1] * right[1],
-    }
-    counter = FlopCounterMode(display=False, custom_mapping=counts)
-    counter.mod_tracker = _Whole()
-    with counter:
+    in_place = {torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1]}
+    counter = FlopCounterMode(display=False, custom_mapping=in_place)
+    # torch's tracker of modules fails where some run without gradients: count the whole alone.
+    counter.mod_tracker = contextlib.nullcontext()
+    counter.mod_tracker.parents = ("Global",)
+    # Attention as the products that it is: the CPU's kernel for it has no count in torch.
+    with sdpa_kernel(SDPBackend.MATH), counter:
         run()
     return counter.get_total_flops() / 1e9
 
 
-class _Whole(contextlib.nullcontext):
-    """Stands for all modules: torch's tracker of them fails where some run without gradients."""
-
-    parents = ("Global",)
-
-
-def _attention(query: tuple, key: tuple, value: tuple, *_: object, **__: object) -> int:
-    return 2 * query[0] * query[1] * query[2] * key[2] * (query[3] + value[3])
-
-
-def _attention_backward(grad: tuple, query: tuple, key: tuple, value: tuple, *_, **__) -> int:
-    return 5 * _attention(query, key, value) // 2  # the weights again, and two products of each
+def memory_of(args: argparse.Namespace, cfg: Config, part: str, *which: object) -> float:
+    """Measure the peak memory of one side at one size in MB, in a process of its own."""
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(_memory_here, args, cfg, part, *which).result() / 1e6
+    except BrokenExecutor as error:
+        side, (batch, _) = which
+        raise EchoZooError(
+            f"memory of {side}, batch {batch}: its process ended; out of memory? or --no-memory"
+        ) from error
 
 
-def memory_of(part: str, side: str, shape: tuple[int, int]) -> float:
-    """Measure the peak memory of one side in MB, in a process of its own."""
-    only = json.dumps([part, side, shape])
-    command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", only]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        why = lines[-1] if lines else f"exit status {done.returncode}; out of memory?"
-        raise EchoZooError(f"memory of {side}, batch {shape[0]}: {why} (or use --no-memory)")
-    return float(done.stdout.split()[-1]) / 1e6
-
-
-def memory_here(args: argparse.Namespace, cfg: Config) -> int:
-    """The bytes that the side of ``--memory-of`` takes at its peak, its second run."""
-    part, side, shape = json.loads(args.memory_of)
-    published = find_published(args.against, part)
-    model = outline(cfg)  # imports what building imports
+def _memory_here(args: argparse.Namespace, cfg: Config, part: str, side: str, shape: tuple) -> int:
+    """The bytes that a side takes at its peak, its second run."""
+    prepare(args, cfg)
+    published, outline = find_published(args.against, part), build(cfg, "meta")
     if published:
-        published.build(model)
+        published.build(outline)  # imports what building imports
     before = _peak_bytes(args.device, reset=True)
-    run, _ = make_side(part, side, tuple(shape), args, cfg, published, share=False)
+    run, _ = make_side(part, side, shape, args, cfg, published, weights=False)
     run()
     gc.collect()
     _peak_bytes(args.device, reset=True)
@@ -322,15 +257,14 @@ def memory_here(args: argparse.Namespace, cfg: Config) -> int:
 
 def _peak_bytes(device: str, reset: bool = False) -> int:
     """The most that was allocated on a GPU, or resident, since the last reset."""
-    if torch.device(device).type == "cuda":
+    if device.startswith("cuda"):
         if reset:
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.max_memory_allocated(device)
     if reset:
         Path("/proc/self/clear_refs").write_text("5")
     lines = Path("/proc/self/status").read_text().splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return 1024 * int(peak)
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def parse_args() -> argparse.Namespace:
@@ -349,17 +283,15 @@ def parse_args() -> argparse.Namespace:
     add("--frames", nargs="+", type=int, default=[1], help="of a clip (default: 1)")
     add("--amp", dest="bf16", action="store_true", help="in bf16 too")
     add("--int8", action="store_true", help="forward: quantised too, on the CPU")
+    add("--compile", action="store_true", help="with a compiled image encoder too")
     add("--no-memory", action="store_true", help="leave out peak memory")
     add("--device", help="cpu, cuda ... (default: a GPU where there is one)")
     add("--data-root", help="data, metrics: the data set's folder (or environment CAMUS_ROOT)")
     add("--dataset", help="set keys of the data sets", **pairs)
-    add("--workers", type=int, default=0, help="data: processes that load (default: this one)")
     add("--patients", type=int, default=50, help="metrics without data: how many (default: 50)")
     add("--repeats", type=int, default=5, help="rounds that count (default: 5)")
-    add("--warmup", type=int, default=1, help="rounds before these (default: 1)")
     add("--threads", type=int, help="threads of torch (default: its own number)")
     add("-o", "--out", type=Path, help="folder of benchmark.json and benchmark.md")
-    add("--memory-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.data_root = args.data_root or os.environ.get("CAMUS_ROOT")
     args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -372,20 +304,23 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def as_table(rows: Rows) -> str:
-    """Write rows as a table in Markdown, without columns that are empty."""
+def as_section(part: str, rows: list[dict]) -> Section:
+    """Make a table of rows, without columns that are empty."""
     names = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
-    lines = [names, ["---"] * len(names)]
-    for row in rows:
-        values = [(row.get(name), COLUMNS[name]) for name in names]
-        shown = [
-            format(value, "" if isinstance(value, str) else form)
-            for value, form in values
-            if value is not None
-        ]
-        cells = iter(shown)
-        lines.append([next(cells) if value is not None else "" for value, _ in values])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    cells = [
+        ["" if row.get(name) is None else format(row[name], COLUMNS[name]) for name in names]
+        for row in rows
+    ]
+    return Section(part, [Grid(names, cells)])
+
+
+def prepare(args: argparse.Namespace, cfg: Config) -> None:
+    """Set what holds for a whole process."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = False  # ten bits in place of float32's
+    init_default_scope(cfg.get("default_scope", "echozoo"))
+    import_modules_from_strings(**(cfg.get("custom_imports") or {"imports": None}))
 
 
 @one_line_errors
@@ -396,40 +331,32 @@ def main() -> int:
     apply_scale(cfg, args.scale)
     launch.set_data(cfg, args.data_root, args.dataset)
     launch.set_options(cfg, args.cfg_options)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.backends.cudnn.allow_tf32 = False  # ten bits in place of float32's
-    init_default_scope(cfg.get("default_scope", "echozoo"))
-    import_modules_from_strings(**(cfg.get("custom_imports") or {"imports": None}))
-    if args.memory_of:
-        print(memory_here(args, cfg))
-        return 0
-    made = origin() | {"machine": machine(), "threads": torch.get_num_threads()}
+    prepare(args, cfg)
+    timed, patients = partial(alternate, args), None if args.data_root else args.patients
+    measures = dict(
+        forward=partial(measure_networks, "forward", args, cfg),
+        train=partial(measure_networks, "train", args, cfg),
+        data=partial(measure_data, cfg, timed),
+        metrics=partial(measure_metrics, cfg, patients, timed),
+    )
+    with failures.one_line():
+        parts = {part: measures[part]() for part in dict.fromkeys(args.parts)}
     # No folder of this machine: of a path, its last name.
     words = [str(Path(word).name) if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    made = origin() | dict(machine=machine(), threads=torch.get_num_threads(), parts=parts)
     made["command"] = " ".join(["python", "tools/benchmark.py", *words])
-    head = f"`{made['command']}`: {made['machine']}, {made['threads']} threads, {made['date']}"
-    texts, parts = [head + "\n"], {}
-    for part in dict.fromkeys(args.parts):
-        with failures.one_line():
-            if part in ("data", "metrics"):
-                measure = measure_data if part == "data" else measure_metrics
-                rows = measure(args, cfg, lambda runs: alternate(runs, args))
-            else:
-                rows = measure_networks(part, args, cfg)
-        parts[part] = rows
-        texts.append(f"## {part}\n\n{as_table(rows)}")
-        print(texts[-1])
+    head = Text(f"`{made['command']}`: {made['machine']}, {made['threads']} threads")
+    tables = [as_section(part, rows) for part, rows in parts.items()]
+    text = markdown("Benchmark", [Section(made["date"], [head]), *tables])
+    print(text)
     if args.out:
-        print(write_content(args.out / "benchmark.json", made | {"parts": parts}))
-        print(write_text(args.out / "benchmark.md", "\n".join(texts)))
+        print(write_content(args.out / "benchmark.json", made))
+        print(write_text(args.out / "benchmark.md", text))
     wrong = [
         f"{part}: {row['side']} differs by {row['difference']:.1e}, wanted < {TOLERANCE:.0e}"
         for part, rows in parts.items()
         for row in rows
-        if row["side"] in ("float32", "echozoo", "from the cache")
-        and not isinstance(row.get("difference", ""), str)
-        and not row["difference"] < TOLERANCE  # NaN is no agreement
+        if row["side"] in EXACT and not row.get("difference", 0) < TOLERANCE  # nor is NaN equal
     ]
     for line in wrong:
         print(f"not equal: {line}", file=sys.stderr)

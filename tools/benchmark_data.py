@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import tempfile
 import warnings
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from echozoo.engine import launch
@@ -24,14 +22,12 @@ from echozoo.evaluation.functional.masks import resize_nearest
 from echozoo.registry import DATASETS, METRICS
 
 MEASURES = ("dice", "iou", "hd_mm", "hd95_mm", "assd_mm", "hd_px")
-STRUCTURES = ("lv", "myo", "la")
 Alternate = Callable[[Mapping[str, Callable]], list[dict[str, Any]]]
 
 
-def measure_data(args: argparse.Namespace, cfg: Config, alternate: Alternate) -> list[dict]:
+def measure_data(cfg: Config, alternate: Alternate) -> list[dict]:
     """Measure an epoch of the training part, from the cache and with every file decoded again."""
-    size = cfg.train_dataloader.get("batch_size", 1)
-    rows = []
+    size, rows = cfg.train_dataloader.get("batch_size", 1), []
     with tempfile.TemporaryDirectory() as folder:
         nowhere = Path(folder, "file")  # a folder inside a file cannot be: nothing is cached
         nowhere.touch()
@@ -39,15 +35,10 @@ def measure_data(args: argparse.Namespace, cfg: Config, alternate: Alternate) ->
         for what, steps in (("reading alone", 1), ("whole pipeline", None)):
             sets = {name: _data(cfg, place, steps) for name, place in places.items()}
             collate = list if steps else pseudo_collate
-            loaders = [
-                DataLoader(one, size, False, num_workers=args.workers, collate_fn=collate)
-                for one in sets.values()
-            ]
-            # An epoch: all batches, none of which is kept.
-            epochs = [partial(lambda loader: [None for _ in loader], one) for one in loaders]
-            measured = alternate(dict(zip(sets, epochs, strict=True)))
+            loaders = {name: DataLoader(s, size, collate_fn=collate) for name, s in sets.items()}
+            epochs = {name: partial(_read, loader) for name, loader in loaders.items()}
             count = len(sets["from the cache"])
-            rows += [{**row, "what": f"{what}, {count} clips"} for row in measured]
+            rows += [{**row, "what": f"{what}, {count} clips"} for row in alternate(epochs)]
             if steps:
                 pairs = zip(*sets.values(), strict=True)
                 wrong = sum(not np.array_equal(a["images"], b["images"]) for a, b in pairs)
@@ -64,111 +55,107 @@ def _data(cfg: Config, cache: Path, steps: int | None) -> Dataset:
     return DATASETS.build(cfg.train_dataloader.dataset)
 
 
-def measure_metrics(args: argparse.Namespace, cfg: Config, alternate: Alternate) -> list[dict]:
-    """Measure label maps as CAMUSMetric does, and with MONAI."""
+def _read(loader: DataLoader) -> None:
+    for _ in loader:
+        pass
+
+
+def measure_metrics(cfg: Config, patients: int | None, alternate: Alternate) -> list[dict]:
+    """Measure label maps, generated or of the test part, as a test does, and with MONAI."""
     try:
         import monai  # noqa: F401
     except ImportError as error:
         raise EchoZooError("metrics: no MONAI to compare with: pip install monai") from error
-    found = _real(cfg) if args.data_root else _generated(args.patients)
-    rng = np.random.default_rng(0)
-    samples = [_sample(*one, rng) for one in found]
+    samples = list(_real(cfg) if patients is None else _generated(patients))
     sides = {"MONAI": partial(_monai, samples), "echozoo": partial(_own, samples)}
-    means = {name: run() for name, run in sides.items()}
+    theirs, ours = (run() for run in sides.values())
     rows = alternate(sides)
-    gaps = [abs(means["echozoo"][key] / value - 1) for key, value in means["MONAI"].items()]
-    rows[-1]["difference"] = float(np.max(gaps))
+    rows[-1]["difference"] = float(np.nanmax(np.abs(ours / theirs - 1)))
     cases = sum(sample["pred_masks"][:, :, 0, 0].size for sample in samples)
-    origin = "real" if args.data_root else "generated"
-    return [{**row, "what": f"{cases} cases, {origin} label maps"} for row in rows]
+    kind = "real" if patients is None else "generated"
+    return [{**row, "what": f"{cases} cases, {kind} label maps"} for row in rows]
 
 
-def _real(cfg: Config) -> Iterator[tuple[str, str, np.ndarray, tuple[float, float]]]:
-    """Patient, view, label maps (T, H, W) and spacing of the test part's ED and ES."""
+def _real(cfg: Config) -> Iterator[dict]:
+    """The label maps of the test part's ED and ES."""
     steps = [dict(type="LoadClip"), dict(type="PackClip")]
-    stills = dict(frames="ed_es", clip_length=None, pipeline=steps, structures=STRUCTURES)
+    stills = dict(frames="ed_es", clip_length=None, pipeline=steps)
     for item in DATASETS.build({**cfg.test_dataloader.dataset, **stills}):
-        sample = item["data_samples"]
-        yield sample.patient, sample.view, sample.native_labels.numpy(), sample.spacing
+        one = item["data_samples"]
+        about = one.patient, one.view, one.instants, one.spacing
+        yield _sample(one.native_labels.numpy(), one.structures, *about)
 
 
-def _generated(patients: int) -> Iterator[tuple[str, str, np.ndarray, tuple[float, float]]]:
+def _generated(patients: int) -> Iterator[dict]:
     """The same, of ellipses at CAMUS's size and spacing."""
     y, x = np.mgrid[-1:1:600j, -1:1:500j]
     for patient in range(patients):
+        sizes = 0.25 + 0.02 * np.array([patient % 5, patient % 7])[:, None, None]
+        radius = np.sqrt((y + 0.2) ** 2 / sizes + x**2 / sizes * 3)
+        labels = np.where(radius < 1, 1, 2 * (radius < 1.2))  # LV inside its myocardium
+        labels[(np.hypot(y - 0.65, x) < 0.25) & (labels == 0)] = 3
         for view in ("2CH", "4CH"):
-            sizes = 0.25 + 0.02 * np.array([[patient % 5], [patient % 7]])
-            radius = np.sqrt((y + 0.2) ** 2 / sizes[:, None] + x**2 / sizes[:, None] * 3)
-            labels = np.where(radius < 1, 1, 2 * (radius < 1.2))  # LV inside its myocardium
-            atrium = (np.hypot(y - 0.65, x) < 0.25) & (labels == 0)
-            yield f"{patient}", view, np.where(atrium, 3, labels).astype(np.uint8), (0.308, 0.308)
+            about = str(patient), view, ("ED", "ES"), (0.308, 0.308)
+            yield _sample(labels.astype(np.uint8), ("lv", "myo", "la"), *about)
 
 
-def _sample(
-    patient: str,
-    view: str,
-    labels: np.ndarray,
-    spacing: tuple[float, float],
-    rng: np.random.Generator,
-) -> dict[str, Any]:
+def _sample(labels: np.ndarray, structures: tuple, patient: str, view: str, *about: Any) -> dict:
     """A sample as the metric takes it; its prediction is off by some pixels."""
-    predicted = np.roll(labels, rng.integers(-5, 6, 2), (1, 2))
-    return {
-        "patient": patient,
-        "view": view,
-        "sequence": f"{patient}_{view}",
-        "frames": tuple(range(len(labels))),
-        "instants": ("ED", "ES")[: len(labels)],
-        "structures": STRUCTURES,
-        "spacing": spacing,
-        "quality": None,
-        "native_labels": labels,
-        "pred_masks": predicted[:, None] == np.arange(1, 4)[:, None, None],  # (T, K, H, W)
-        "pred_labels": predicted,
-    }
+    draw = np.random.default_rng(abs(hash((patient, view))))
+    predicted = np.roll(labels, draw.integers(-5, 6, 2), (1, 2))
+    values = np.arange(1, len(structures) + 1)[:, None, None]
+    return dict(
+        patient=patient,
+        view=view,
+        sequence=f"{patient}_{view}",
+        frames=tuple(range(len(labels))),
+        instants=about[0],
+        spacing=about[1],
+        structures=structures,
+        quality=None,
+        native_labels=labels,
+        pred_masks=predicted[:, None] == values,  # (T, K, H, W)
+        pred_labels=predicted,
+    )
 
 
-def _own(samples: list[dict[str, Any]]) -> dict[str, float]:
-    """Means over images as a test has them, by structure and measure: ``lv/dice``."""
-    metric = METRICS.build(dict(type="CAMUSMetric", report=False))
+def _own(samples: list[dict]) -> np.ndarray:
+    """Means over images as a test has them, (measures, K)."""
+    metric = METRICS.build(dict(type="SegmentationMetric", report=False))
     for sample in samples:
         metric.process({}, [sample])
-    found = metric.evaluate(len(samples))
-    return {f"{s}/{m}": found[f"{metric.prefix}/{s}/{m}"] for s in STRUCTURES for m in MEASURES}
+    found, names = metric.evaluate(len(samples)), samples[0]["structures"]
+    return np.array([[found[f"{metric.prefix}/{s}/{m}"] for s in names] for m in MEASURES])
 
 
-def _monai(samples: list[dict[str, Any]]) -> dict[str, float]:
+def _monai(samples: list[dict]) -> np.ndarray:
     """The same by MONAI; cases with an empty mask are in no mean."""
-    rows = []
-    for sample in samples:
-        for masks, labels in zip(sample["pred_masks"], sample["native_labels"], strict=True):
-            wanted = labels == np.arange(1, 4)[:, None, None]  # (K, H, W)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of empty masks, which are left out
-                rows.append(_monai_image(masks, wanted, list(sample["spacing"])))
-    means = torch.stack(rows).nanmean(0).numpy()  # (measures, K)
-    names = [f"{s}/{m}" for m in MEASURES for s in STRUCTURES]
-    return dict(zip(names, means.ravel().tolist(), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty masks
+        return torch.cat([_monai_film(sample) for sample in samples], 1).nanmean(1).numpy()
 
 
-def _monai_image(masks: np.ndarray, wanted: np.ndarray, spacing: list[float]) -> Tensor:
-    """The measures (measures, K) of one image's masks (K, H, W); NaN where a mask is empty."""
+def _monai_film(sample: dict) -> torch.Tensor:
+    """The measures (measures, T, K) of a film; NaN where a mask is empty."""
     from monai import metrics
 
-    pair = [torch.from_numpy(np.ascontiguousarray(one))[None] for one in (masks, wanted)]
+    values = np.arange(1, len(sample["structures"]) + 1)[:, None, None]
+    both = [sample["pred_masks"], sample["native_labels"][:, None] == values]  # (T, K, H, W)
+    pair = [torch.from_numpy(one) for one in both]
     small = [
-        torch.from_numpy(np.stack([resize_nearest(mask, (256, 256)) for mask in one]))[None]
-        for one in (masks, wanted)
+        torch.from_numpy(np.stack([[resize_nearest(m, (256, 256)) for m in f] for f in one]))
+        for one in both
     ]
-    mm = dict(include_background=True, spacing=spacing)
-    values = (
-        metrics.compute_dice(*(one.float() for one in pair), include_background=True),
-        metrics.compute_iou(*(one.float() for one in pair), include_background=True),
+    every = dict(include_background=True)
+    mm = every | dict(spacing=list(sample["spacing"]))
+    found = (
+        metrics.compute_dice(*(one.float() for one in pair), **every),
+        metrics.compute_iou(*(one.float() for one in pair), **every),
         metrics.compute_hausdorff_distance(*pair, **mm),
         metrics.compute_hausdorff_distance(*pair, percentile=95, **mm),
         metrics.compute_average_surface_distance(*pair, symmetric=True, **mm),
-        metrics.compute_hausdorff_distance(*small, include_background=True),
+        metrics.compute_hausdorff_distance(*small, **every),
     )
-    stacked = torch.cat([value.double() for value in values])  # (measures, K)
-    empty = ~(pair[0].any((-1, -2)) & pair[1].any((-1, -2)))  # (1, K)
-    return stacked.masked_fill(empty | ~stacked.isfinite(), float("nan"))
+    stacked = torch.stack([value.double() for value in found])
+    empty = ~(pair[0].any((-1, -2)) & pair[1].any((-1, -2)))  # (T, K)
+    return stacked.masked_fill(empty | ~stacked.isfinite(), torch.nan)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from echozoo.errors import ConfigError
 from echozoo.structures import EchoDataSample
 
-SEGMENT_ANYTHING = "segment-anything"
 _SAMUS = Path("models", "segment_anything_samus", "build_sam_us.py")
 _LITE_MEDSAM = Path("tiny_vit_sam.py")
 # What published files import besides torch, as far as they use it; the first two are stray lines.
@@ -40,7 +39,7 @@ class Published(NamedTuple):
     """Published code.
 
     Attributes:
-        build: From the config's model, or its outline, to a network of the same sizes.
+        build: From the outline of the config's model to a network of the same sizes.
         forward: From network, clips (B, T, C, H, W) and B samples to logits or embedding.
         prefix: What its keys lack of those in published files.
         parts: Parts of the config's model that its weights are for; None is all of it.
@@ -62,44 +61,28 @@ def find_published(against: str | None, part: str) -> Published | None:
         return None
     folder = Path(against).expanduser()
     if (folder / _SAMUS).is_file():
-        return Published(partial(_build_samus, folder), _run_samus)
-    if against == SEGMENT_ANYTHING:
-        encoder = Published(_build_sam, _encode, "image_encoder.", ("backbone",))
-    elif (folder / _LITE_MEDSAM).is_file():
-        encoder = Published(
-            partial(_build_tiny_vit, folder), _encode, "image_encoder.", ("backbone",)
-        )
-    else:
+        return Published(partial(_samus, folder), _run_samus)
+    if against != "segment-anything" and not (folder / _LITE_MEDSAM).is_file():
         raise ConfigError(
             f"--against {against}: no {_SAMUS} or {_LITE_MEDSAM} in it; give a checkout of "
-            f"https://github.com/xianlin7/SAMUS or LiteMedSAM, or {SEGMENT_ANYTHING}"
+            "https://github.com/xianlin7/SAMUS or LiteMedSAM, or segment-anything"
         )
     if part != "forward":
         raise ConfigError(f"--against {against}: it is an image encoder: measure forward alone")
-    return encoder
+    build = _sam if against == "segment-anything" else partial(_tiny_vit, folder)
+    return Published(build, _encode, "image_encoder.", ("backbone",))
 
 
 def random_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Draw weights that keep a deep network in range and leave no table at its initial zeros.
-
-    Args:
-        network: Its names and shapes are all that counts.
-    """
-    draw = torch.Generator().manual_seed(0)
-    weights = {}
-    for key, old in network.state_dict().items():
-        values = torch.randn(old.shape, generator=draw)
-        if key.endswith("running_var"):
-            values = 1 + 0.1 * values.abs()
-        elif old.ndim > 1 and "positional_encoding" not in key:
-            values *= 0.5 / old[0].numel() ** 0.5
-        elif old.ndim == 1:
-            values = 1 + 0.1 * values if key.endswith("weight") else 0.02 * values
-        weights[key] = values.to(old.dtype)
+    """The weights of a network moved a little, so that no table stays at its initial zeros."""
+    draw, weights = torch.Generator().manual_seed(0), network.state_dict()
+    for key, value in weights.items():
+        if value.is_floating_point():
+            weights[key] = value + 0.02 * torch.randn(value.shape, generator=draw)
     return weights
 
 
-def _build_sam(model: nn.Module) -> nn.Module:
+def _sam(model: nn.Module) -> nn.Module:
     from segment_anything.modeling import ImageEncoderViT
 
     backbone = model.backbone
@@ -117,18 +100,16 @@ def _build_sam(model: nn.Module) -> nn.Module:
     )
 
 
-def _build_tiny_vit(folder: Path, model: nn.Module) -> nn.Module:
-    # LiteMedSAM's own sizes; what its code has as defaults is left out.
-    return _load(folder / _LITE_MEDSAM).TinyViT(
-        img_size=256, embed_dims=[64, 128, 160, 320], num_heads=[2, 4, 5, 10], drop_path_rate=0.0
-    )
+def _tiny_vit(folder: Path, model: nn.Module) -> nn.Module:
+    sizes = dict(embed_dims=[64, 128, 160, 320], num_heads=[2, 4, 5, 10])  # its own, no defaults
+    return _load(folder / _LITE_MEDSAM).TinyViT(img_size=256, drop_path_rate=0.0, **sizes)
 
 
 def _encode(network: nn.Module, clips: Tensor, samples: Sequence[EchoDataSample]) -> Tensor:
     return network(clips.flatten(0, 1).expand(-1, 3, -1, -1))
 
 
-def _build_samus(folder: Path, model: nn.Module) -> nn.Module:
+def _samus(folder: Path, model: nn.Module) -> nn.Module:
     if getattr(model.prompt_head, "names", None) is not None:
         raise ConfigError(
             "--against: the published SAMUS takes one click an image, the config's model one a "
@@ -154,21 +135,15 @@ def _run_samus(network: nn.Module, clips: Tensor, samples: Sequence[EchoDataSamp
 def _load(file: Path) -> types.ModuleType:
     """Import a file of a checkout as part of a package that nobody else has the name of."""
     package = f"_published_{abs(hash(file.resolve().parent))}"
-    name = f"{package}.{file.stem}"
-    if name in sys.modules:
-        return sys.modules[name]
     absent = {one for one in _STAND_INS if importlib.util.find_spec(one.split(".")[0]) is None}
     for one in absent:
         sys.modules[one] = types.ModuleType(one)
         vars(sys.modules[one]).update(_STAND_INS[one], __path__=[])
-    sys.modules[package] = holder = types.ModuleType(package)
-    holder.__path__ = [str(file.parent)]
+    sys.modules.setdefault(package, types.ModuleType(package)).__path__ = [str(file.parent)]
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(f"{package}.{file.stem}")
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"--against: {file} needs the package {error.name}: install it"
-        ) from error
+        raise ConfigError(f"--against: {file} needs the package {error.name}") from error
     finally:
         for one in absent:
             del sys.modules[one]

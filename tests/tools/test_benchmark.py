@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("--repeats", 2, "--warmup", 0, "--device", "cpu")
+QUICK = ("--repeats", 1, "--device", "cpu")
 SAM = ("--config", ROOT / "configs" / "sam_finetune.py", "--scale", "tiny")
 
 
@@ -118,7 +118,7 @@ def test_a_checkout_is_imported_under_a_name_of_its_own(tool, tmp_path):
     assert not new & {"models", "builds", "build_sam_us"}
     weights = published.random_weights(nn.BatchNorm1d(400))
     assert weights["weight"].mean() == pytest.approx(1, abs=0.05)
-    assert weights["running_var"].min() >= 1
+    assert weights["bias"].std() > 0.01, "no table stays at zero"
 
 
 @pytest.mark.slow
