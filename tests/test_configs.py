@@ -52,6 +52,9 @@ TRA, ST_ADAPTER, TEMP_ATT = 4 * 791_296, 4 * 592_512, 4 * (2_954_496 + 8 * 768)
 LIA = 1_688 + 3_352 + 6_680 + 56_904  # after 64, 128, 256 and 768 channels
 MSFF = 1_902_848
 APG = 8_491_776 + 369_536 - 1_051_648 + 2 * 50 * 256  # no dead part; task tokens of 3 structures
+# HarDNet without its last stage and a norm, with an output for each of three structures.
+DENSE_NET = 41_558_300 - 17_506_176 + 2 * (9 * 256 * 256 + 256)
+SAC = 7_250_627 + 147_456  # a U-Net, LoRA
 COUNTS = {
     "sam": (SAM, 0),
     "sam_finetune": (SAM, 4_058_340 - UNUSED_OF_DECODER),
@@ -71,6 +74,15 @@ COUNTS = {
     "stm": (38_925_570, 38_925_570),
     "stcn": (54_434_180, 54_434_180),
     "xmem": (62_185_224, 62_185_224),
+    "nnunet": (33_474_840, 33_474_840),
+    "nnsam": (40_130_196 - 321_640, 34_064_664),  # without MobileSAM's classifier
+    "missformer": (42_462_212 - 7_009_792,) * 2,  # without what has no effect
+    "autosam_dense": (SAM + DENSE_NET, DENSE_NET),
+    "autosam_tokens": (
+        93_450_914 - 139_808,
+        3_646_880 - 139_808,
+    ),  # without a mask that is never drawn
+    "sac": (SAM + SAC, SAC + 4_058_340 - UNUSED_OF_DECODER),
     # Without a stage of its value encoder that never runs.
     "memsam": (152_046_823 - 2_099_712, 58_376_375 - 2_099_712),
 }

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -50,6 +51,7 @@ def load_published(
     model: nn.Module,
     source: str | Path | Mapping[str, Tensor],
     parts: Sequence[str] | None = None,
+    without: Sequence[str] = (),
 ) -> LoadReport:
     """Load published weights into a segmentor, or this project's own.
 
@@ -65,6 +67,8 @@ def load_published(
         parts: Names of the model's parts to load, or of parts of these, such as
             ``("backbone", "prompt_head.encoder")``; what else is in the file is not looked at.
             None loads all that is in the file.
+        without: Patterns, as the shell writes them, of keys in the model that stay as they are all
+            the same.
 
     Returns:
         Which keys were loaded and which left.
@@ -72,13 +76,21 @@ def load_published(
     Raises:
         CheckpointError: The file cannot be read, or keys are missing, unexpected or misshapen; the
             model is unchanged then.
-        ConfigError: The model has no such part.
+        ConfigError: The model has no such part, or no such key is loaded.
     """
     if isinstance(source, Mapping):
         name, weights = "the given weights", state_dict_of(source, "the given weights")
     else:
         name, weights = str(source), read_weights(source)
     fitted = _fitted(model, weights, name, parts)
+    for pattern in without:
+        dropped = [key for key in fitted if fnmatchcase(key, pattern)]
+        if not dropped:
+            raise ConfigError(
+                f"pretrained: found without={pattern!r}, wanted a pattern of keys that are loaded, "
+                f"such as {next(iter(fitted))}"
+            )
+        fitted = {key: value for key, value in fitted.items() if key not in dropped}
     model.load_state_dict(fitted, strict=False)
     left = tuple(key for key in model.state_dict() if key not in fitted)
     groups = Counter(map(groups_of(model), left))
@@ -91,7 +103,8 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
     Args:
         model: See `load_published`.
         pretrained: The config's entry: a path, or ``dict(path=..., parts=("prompt_head",
-            "decoder"))`` to start only some parts from the file. The path is that of a file, or a
+            "decoder"))`` to start only some parts from the file, also ``without=`` some of their
+            keys, see `load_published`. The path is that of a file, or a
             run's work folder, whose best checkpoint is taken, else its last.
 
     Returns:
@@ -103,10 +116,10 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
         ConfigError: The entry is not of this form.
     """
     entry = dict(pretrained) if isinstance(pretrained, Mapping) else {"path": pretrained}
-    if "path" not in entry or set(entry) - {"path", "parts"}:
+    if "path" not in entry or set(entry) - {"path", "parts", "without"}:
         raise ConfigError(
             f"pretrained: found the keys {', '.join(map(str, entry)) or 'none'}, wanted a path, or "
-            "dict(path=..., parts=...)"
+            "dict(path=..., parts=..., without=...)"
         )
     path = Path(entry["path"]).expanduser()
     if not path.exists():
@@ -115,7 +128,7 @@ def initialise(model: nn.Module, pretrained: str | Path | Mapping) -> LoadReport
         )
     if path.is_dir():
         path = checkpoint_file(path, best=True)
-    report = load_published(model, path, entry.get("parts"))
+    report = load_published(model, path, entry.get("parts"), entry.get("without", ()))
     print_log(str(report), logger="current")
     return report
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import torch
@@ -27,11 +27,14 @@ class Features:
         maps: Feature maps, each (N, C, h, w) of its own size; the last is what a decoder reads.
         num_frames: T: the N = B * T frames are those of B clips, a clip's following each other.
         images: What the encoder saw (N, C, H, W), for parts that look at the image themselves.
+        extra: Tensors (N, ...) that a prompt head found on its way, by name, for the decoder and
+            for the head's own loss.
     """
 
     maps: tuple[Tensor, ...]
     num_frames: int = 1
     images: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -71,23 +74,27 @@ class Features:
 
     def __getitem__(self, frames: slice | Sequence[int]) -> Features:
         """The features of some of the frames, in the order asked for, as clips of one frame."""
-        images = None if self.images is None else self.images[frames]
-        return Features(tuple(one[frames] for one in self.maps), 1, images)
+        return replace(self._mapped(lambda one: one[frames]), num_frames=1)
 
     def to(self, *args, **kwargs) -> Features:
         """Move and convert the maps and images, as a tensor's ``to`` does."""
-        images = None if self.images is None else self.images.to(*args, **kwargs)
-        maps = tuple(one.to(*args, **kwargs) for one in self.maps)
-        return replace(self, maps=maps, images=images)
+        return self._mapped(lambda one: one.to(*args, **kwargs))
 
     def clone(self) -> Features:
         """A copy: a slice would keep the whole of what it is of in memory."""
-        images = None if self.images is None else self.images.clone()
-        return replace(self, maps=tuple(one.clone() for one in self.maps), images=images)
+        return self._mapped(Tensor.clone)
 
     def replaced(self, embedding: Tensor) -> Features:
         """The same with another last map: (N, C, h, w), or one a structure (N, K, C, h, w)."""
         return replace(self, maps=(*self.maps[:-1], embedding))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Features:
+        return replace(
+            self,
+            maps=tuple(map(change, self.maps)),
+            images=None if self.images is None else change(self.images),
+            extra={name: change(one) for name, one in self.extra.items()},
+        )
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,12 @@ class Head(Kind):
             made |= known.get(kind, {kind: torch.rand(lead)})
         return made
 
-    def call(self, part, embedding, images, tokens, **prompts):
+    def call(self, part, **inputs):
+        found, _ = self.embedded(part, **inputs)
+        return found
+
+    def embedded(self, part, embedding, images, tokens, **prompts):
+        """Outputs, and the features that the head returned."""
         shape = embedding.shape[:2]
         flat = {name: value.flatten(0, 1) for name, value in prompts.items()}
         known = {"points", "labels", "boxes", "masks"}
@@ -128,7 +133,7 @@ class Head(Kind):
         features = Features((embedding.flatten(0, 1),), shape[1], images.flatten(0, 1))
         sparse, dense, seen = part.embed(features, Prompts(**given), tokens[0])
         pe = part.dense_pe(features.size).expand(shape[0], -1, -1, -1)
-        return (*(one.unflatten(0, shape) for one in (sparse, dense, seen.embedding)), pe)
+        return (*(one.unflatten(0, shape) for one in (sparse, dense, seen.embedding)), pe), seen
 
     def ways(self, part, inputs):
         fields = {"points": ("points", "labels"), "text": ()}
@@ -139,7 +144,12 @@ class Head(Kind):
             for names in of_kinds.values()
             if len(of_kinds) > 1
         ]
-        return [self.call(part, **inputs), *alone]
+        found, seen = self.embedded(part, **inputs)
+        if hasattr(part, "loss"):
+            masks = torch.rand(len(seen), K, 8 * SIDE, 8 * SIDE).round()
+            losses = part.loss(seen, masks, torch.ones(len(seen), K, dtype=torch.bool))
+            alone.append(tuple(losses.values()))
+        return [found, *alone]
 
     def idle(self, part, name):
         # Of SAM's prompt encoder a head may use what it likes.
@@ -185,6 +195,17 @@ class DecodeHead(Kind):
         (*_, last) = maps.values()
         found = part(tuple(one.flatten(0, 1) for one in maps.values()))
         return (found.unflatten(0, last.shape[:2]),)
+
+    def ways(self, part, inputs):
+        found = [self.call(part, **inputs)]
+        if hasattr(part, "logits_of_all_sizes"):
+            maps = tuple(one.flatten(0, 1) for one in inputs.values())
+            found.append(tuple(part.logits_of_all_sizes(maps)))
+        return found
+
+    def idle(self, part, name):
+        # SAM's estimate of a mask's quality, which no logits need.
+        return "iou_prediction_head." in name
 
 
 class Adapter(Kind):

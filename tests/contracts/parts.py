@@ -34,6 +34,17 @@ VIT = dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), window
 VALUES = dict(stages=3, base_channels=4)
 SPACE_TIME = dict(key_dims=6, value_dims=E, prompt_dims=E)
 
+COARSE = dict(
+    backbone=dict(type="HarDNet", num_maps=4, width=0.05),
+    decode_head=dict(
+        type="FusingSegformerHead",
+        in_channels=(4, 10, 16, 36),
+        in_index=(0, 1, 2, 3),
+        channels=4,
+        num_classes=2,
+    ),
+)
+
 
 def camus(folder: Path) -> dict:
     """Films of five frames, all labelled."""
@@ -49,10 +60,25 @@ SMALL: dict[str, Any] = {
     "CENetEncoder": dict(layers=(1, 1, 1, 1), base_channels=4),
     "EfficientNetLite": dict(width=0.1),
     "ResNetTrunk": dict(depth=18, base_channels=4),
+    "PlainConvEncoder": dict(widths=(2, 4, E)),
+    "PlainConvHead": dict(widths=(E, E, E)),
+    "NNSAMEncoder": dict(widths=(2, 2, 2, 2, E), sam_size=16)
+    | dict(sam=dict(type="TinyViT", embed_dims=(4,) * 4, depths=(1,) * 4, num_heads=(1,) * 4)),
+    "HarDNet": dict(num_maps=4, width=0.05),
+    "MISSFormerEncoder": dict(embed_dims=4, depth=1, bridge_depth=1),
     "TempAtt": dict(num_heads=2),
     "ManualPromptHead": dict(prompts=("points", "boxes", "masks")),
     "APG": dict(num_structures=2, num_task_tokens=3, num_heads=2, head_dims=4, ffn_dims=8),
-    "SAMMaskDecoder": dict(num_heads=2, mlp_dims=8, iou_head_hidden=8),
+    "DenseNetPromptHead": dict(num_structures=2, net=dict(type="HarDNet", num_maps=4, width=0.05)),
+    "CoarsePointPromptHead": dict(coarse=COARSE, num_structures=2),
+    "UVSAMPromptHead": dict(coarse=COARSE, num_structures=2, fused_dims=4, min_side=2.0),
+    **dict.fromkeys(
+        ("SAMMaskDecoder", "MinMaxMaskDecoder", "UnitingMaskDecoder"),
+        dict(num_heads=2, mlp_dims=8, iou_head_hidden=8),
+    ),
+    "ClassTokenHead": dict(in_channels=E, num_heads=2, mlp_dims=8, iou_head_hidden=8),
+    "MISSFormerHead": dict(num_heads=(1, 2, 2)),
+    "FusingSegformerHead": dict(in_index=(0, 1, 2, 3), channels=4),
     "MemoryMaskDecoder": dict(widths=(E, 4, 4), skip_channels=(E, E)),
     "UNetHead": dict(widths=(E, E, E)),
     "CENetHead": dict(channels=E),

@@ -50,6 +50,9 @@ def test_half_precision_is_finite(network: Case) -> None:
         assert torch.isfinite(half.float()).all()
 
 
+READ_ON_THE_HOST = ("UVSAMPromptHead",)  # contours
+
+
 class Called(nn.Module):
     """A part under the call of its kind: what `functional_call` wants."""
 
@@ -65,6 +68,8 @@ class Called(nn.Module):
 @torch.no_grad()
 def test_all_of_it_moves_to_another_device(network: Case) -> None:
     """Fake tensors have a device and compute nothing; what stayed behind does not mix with them."""
+    if network.name in READ_ON_THE_HOST:
+        pytest.skip("what it makes depends on values, of which fake tensors have none")
     called = Called(network)
     inputs = network.inputs(called.part)
     shapes = ShapeEnv(allow_dynamic_output_shape_ops=True, allow_scalar_outputs=True)

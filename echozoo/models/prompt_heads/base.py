@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from segment_anything.modeling import PromptEncoder
 from torch import Tensor, nn
 
@@ -109,3 +110,25 @@ class SAMPromptHead(nn.Module):
                 f"{wanted}, four times the image embedding; resize them"
             )
         return masks
+
+
+def images_of(features: Features, part: nn.Module, size: int | None = None) -> Tensor:
+    """The images (N, C, H, W) that an encoder saw, for a part that looks at them itself.
+
+    Args:
+        features: As from a segmentor's ``encode``.
+        part: The part, for the error.
+        size: Height and width to resize the images to; None leaves them as they are.
+
+    Raises:
+        ConfigError: The features come without images.
+    """
+    images = features.images
+    if images is None:
+        raise ConfigError(
+            f"{type(part).__name__}: found features without images, wants to look at the images "
+            "too; give it what encode returns, not the embedding alone"
+        )
+    if size is None or images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)

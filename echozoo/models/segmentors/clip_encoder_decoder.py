@@ -119,7 +119,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Features of images (N, C, H, W), for mmseg's own methods."""
         num_frames = inputs.shape[0] if self.num_frames is None else self.num_frames
-        maps = contracts.encode(self.backbone, inputs, num_frames)
+        maps = Features.of(contracts.encode(self.backbone, inputs, num_frames)).maps
         return self.neck(maps) if self.with_neck else maps
 
     # mmseg's losses know label maps alone: only frames that have one reach the heads in training.

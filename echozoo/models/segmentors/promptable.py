@@ -45,7 +45,9 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             several of them, or `Features`; says what `echozoo.models.contracts` asks. Its
             ``inserts`` are temporal modules (see `echozoo.models.inserts`).
         prompt_head: Its ``kinds`` are taken from the samples; its ``embed`` is called as
-            ``(features, prompts, output_tokens)``.
+            ``(features, prompts, output_tokens)``. If it has a ``loss``, that is called as
+            ``(features, masks, labelled)`` with the features that ``embed`` returned and the
+            masks at the input's size, and counts beside the masks' own.
         decoder: Mask decoder; its ``output_tokens()`` are those that the prompt head gets.
         neck: Between backbone and the rest; (N, E, h, w) in and out.
         loss: Called as ``(logits, masks, labelled)`` on the decoder's own resolution; None for a
@@ -117,11 +119,12 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         """
         features = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
         prompts = Prompts.of_samples(data_samples, self.prompt_head.kinds)
-        logits, _ = self.decode(features, prompts)
+        logits, _, features = self._decode(features, prompts)
         if mode == "tensor":
             return logits
         if mode == "loss":
-            return self._loss(logits, data_samples)
+            losses = self._loss(logits, data_samples)
+            return losses | self._head_loss(features, data_samples, logits.shape[1])
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
@@ -178,8 +181,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             return self.decode(Features.of(features), given)[0]
         features, kinds = Features.of(features), self.prompt_head.kinds
         if prompts.kinds == {"points"} and "boxes" in kinds and "points" not in kinds:
-            return decode_clicks(self._decode, features, prompts, self.prompt_head.stride)
-        return self._decode(features, prompts)
+            return decode_clicks(self.decode, features, prompts, self.prompt_head.stride)
+        return self._decode(features, prompts)[:2]
 
     def _encode(self, images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
         features = Features.of(contracts.encode(self.backbone, images, num_frames))
@@ -187,16 +190,33 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             features = features.replaced(self.neck(features.embedding))
         return features.maps
 
-    def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor, Features]:
         tokens = self.decoder.output_tokens()
         sparse, dense, features = self.prompt_head.embed(features, prompts, tokens)
         dense_pe = self.prompt_head.dense_pe(features.size)
         logits, quality = self.decoder(features, dense_pe, sparse, dense)
-        return logits[:, :, 0], quality[:, :, 0]  # of (N, K, 1, 4h, 4w) and (N, K, 1)
+        # Of (N, K, 1, 4h, 4w) and (N, K, 1), a mask a structure.
+        return logits[:, :, 0], quality[:, :, 0], features
 
     def _loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
-        labels = labels_of(samples, logits.shape[-2:])  # (N, h, w)
-        structures = torch.arange(1, logits.shape[1] + 1, device=labels.device)
-        masks = labels[:, None] == structures.view(1, -1, 1, 1)  # (N, K, h, w)
-        labelled = labelled_of(samples, logits.shape[1])  # (N, K)
-        return self.loss_function(logits.float(), masks.float(), labelled)
+        masks, labelled = _references(samples, logits.shape[1], logits.shape[-2:])
+        return self.loss_function(logits.float(), masks, labelled)
+
+    def _head_loss(
+        self, features: Features, samples: Sequence[EchoDataSample], structures: int
+    ) -> dict[str, Tensor]:
+        """What a prompt head with a ``loss`` of its own makes of what its ``embed`` returned."""
+        if not hasattr(self.prompt_head, "loss"):
+            return {}
+        masks, labelled = _references(samples, structures, samples[0].gt_labels.shape[-2:])
+        return self.prompt_head.loss(features, masks, labelled)
+
+
+def _references(
+    samples: Sequence[EchoDataSample], structures: int, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Masks (N, K, h, w) float32 of a size, and which of them are labelled (N, K) bool."""
+    labels = labels_of(samples, size)  # (N, h, w)
+    numbers = torch.arange(1, structures + 1, device=labels.device)
+    masks = labels[:, None] == numbers.view(1, -1, 1, 1)  # (N, K, h, w)
+    return masks.float(), labelled_of(samples, structures)
