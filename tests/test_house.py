@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -108,3 +111,17 @@ def test_measures_know_no_torch():
 
 def test_the_package_does_not_import_the_tools():
     assert not any(name.split(".")[0] == "tools" for file in FILES for name in imported(file))
+
+
+def test_nothing_is_newer_than_the_oldest_python():
+    """Names that came with later versions; `requires-python` of pyproject.toml says which."""
+    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())[1]
+    options = (f"-t={oldest}-", "--violations", "--eval-annotations", "--no-tips")
+    folders = ("echozoo", "tools", "configs", "tests")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("vermin"), *options, *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout

@@ -15,7 +15,8 @@ from echozoo import run_folder
 from echozoo.apis import load_model
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.export.publish import publish
-from echozoo.export.weights_file import file_sha256, verify
+from echozoo.export.weights_file import verify
+from echozoo.models.weight_files import file_sha256
 
 SHOWN = ("name", "echozoo_version", "date", "training_data", "licence", "weights_sha256")
 

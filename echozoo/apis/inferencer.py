@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from echozoo.errors import ConfigError, EchoZooError, StorageError, one_line
 from echozoo.films.apart import open_film_apart, warm_up
 from echozoo.films.film import EchoFilm
 from echozoo.films.io import LabelWriter
+from echozoo.models.weight_files import file_sha256
 from echozoo.postprocessing import Postprocessing
 
 
@@ -248,8 +248,7 @@ class EchoInferencer:
 
     def _checkpoint_digest(self) -> str | None:
         if self._digest is None and self.loaded.checkpoint:
-            with self.loaded.checkpoint.open("rb") as file:
-                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._digest = file_sha256(self.loaded.checkpoint)
         return self._digest
 
     def _check_prompts(self, prompts: str | Path | Mapping) -> tuple[Mapping, Path] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.evaluation.functional.aggregate import ALL
-from echozoo.export.weights_file import file_sha256
+from echozoo.models.weight_files import file_sha256
 
 _DECIMALS = 3
 _USE = (

@@ -95,12 +95,3 @@ def verify(path: str | Path) -> dict[str, str]:
                 "was published: the file has been changed; get it again"
             )
     return metadata
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hash a whole file, as ``sha256sum`` does."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -218,3 +218,12 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{key}\n{str(value.dtype).removeprefix('torch.')}\n{sides}\n".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hash a whole file, as ``sha256sum`` does."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

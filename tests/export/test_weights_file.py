@@ -8,14 +8,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from echozoo.errors import CheckpointError, ConfigError
-from echozoo.export.weights_file import (
+from echozoo.export.weights_file import verify, write_weights
+from echozoo.models.weight_files import (
     file_sha256,
     read_metadata,
-    verify,
+    read_weights,
     weights_sha256,
-    write_weights,
 )
-from echozoo.models.weight_files import read_weights
 
 WEIGHTS = {"b.weight": torch.arange(6.0).view(2, 3), "a": torch.tensor(7), "c": torch.ones(2) > 0}
 TEXTS = {"name": "tiny", "licence": "gemeinfrei, größtenteils"}
