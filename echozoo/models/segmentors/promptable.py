@@ -119,7 +119,7 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
         """
         features = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
         prompts = Prompts.of_samples(data_samples, self.prompt_head.kinds)
-        logits, _, features = self._decode(features, prompts)
+        logits, _, features = self._decode_seen(features, prompts)
         if mode == "tensor":
             return logits
         if mode == "loss":
@@ -181,8 +181,8 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             return self.decode(Features.of(features), given)[0]
         features, kinds = Features.of(features), self.prompt_head.kinds
         if prompts.kinds == {"points"} and "boxes" in kinds and "points" not in kinds:
-            return decode_clicks(self.decode, features, prompts, self.prompt_head.stride)
-        return self._decode(features, prompts)[:2]
+            return decode_clicks(self._decode, features, prompts, self.prompt_head.stride)
+        return self._decode(features, prompts)
 
     def _encode(self, images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
         features = Features.of(contracts.encode(self.backbone, images, num_frames))
@@ -190,7 +190,11 @@ class PromptableSegmentor(ClipSegmentorMixin, BaseModel):
             features = features.replaced(self.neck(features.embedding))
         return features.maps
 
-    def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor, Features]:
+    def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        return self._decode_seen(features, prompts)[:2]
+
+    def _decode_seen(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor, Features]:
+        """Logits (N, K, 4h, 4w), quality (N, K), and the features that the prompt head returned."""
         tokens = self.decoder.output_tokens()
         sparse, dense, features = self.prompt_head.embed(features, prompts, tokens)
         dense_pe = self.prompt_head.dense_pe(features.size)
