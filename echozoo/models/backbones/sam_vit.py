@@ -141,8 +141,12 @@ class SAMViT(nn.Module):
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """Name patterns of parameters by what they are, for `echozoo.models.freezing`."""
-        blocks = self.global_attn_indexes
-        return {"global_positions": tuple(f"blocks.{i}.attn.rel_pos_?" for i in blocks)}
+        return _aliases(self.global_attn_indexes)
+
+    @property
+    def aliases_elsewhere(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The same of the other sizes of this encoder, which patterns of a config may mean."""
+        return {f"arch={arch}": _aliases(ARCHS[arch]["global_attn_indexes"]) for arch in ARCHS}
 
     def fit_published(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Resize position tables of an encoder that was made for another image size.
@@ -219,6 +223,10 @@ def resize_grid(table: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(table, tuple(size), mode="bilinear", align_corners=False).permute(
         0, 2, 3, 1
     )
+
+
+def _aliases(global_blocks: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    return {"global_positions": tuple(f"blocks.{i}.attn.rel_pos_?" for i in global_blocks)}
 
 
 def _differ(table: Tensor, wanted: Tensor, sides: tuple[int, ...]) -> bool:
