@@ -10,12 +10,13 @@
 that does nothing, such as ``before_attention`` and ``before_mlp`` of the blocks here.
 
 Inserts are hooks, so the encoder keeps the names of its parameters; their own are in its
-``inserts``. How many frames a clip has is that of the last call of the encoder.
+``inserts``. How many frames a clip has, the encoder's `Clock` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,9 +32,36 @@ LAYOUTS = {"nchw": 4, "nhwc": 4, "nlc": 3}
 
 
 class Clock:
-    """How many frames each clip has in the call that goes on."""
+    """How many frames each clip has in the call of an encoder that goes on.
 
-    num_frames = 1
+    Args:
+        passes_on: Whether the encoder's own forward takes ``num_frames``.
+    """
+
+    def __init__(self, passes_on: bool) -> None:
+        self.num_frames, self.passes_on = 1, passes_on
+
+    def start(self, encoder: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict] | None:
+        """Note how many frames a clip has: a hook before the encoder's forward."""
+        self.num_frames = named.get("num_frames", inputs[1] if len(inputs) > 1 else 1)
+        return None if self.passes_on else (inputs[:1], {})
+
+    @contextmanager
+    def at(self, num_frames: int) -> Iterator[None]:
+        """Let clips have T frames, as in a call that is computed again after others."""
+        now, self.num_frames = self.num_frames, num_frames
+        try:
+            yield
+        finally:
+            self.num_frames = now
+
+
+def clock_of(encoder: nn.Module) -> Clock:
+    """The clock of an encoder, which counts from the first time that it is asked for."""
+    if not hasattr(encoder, "clock"):
+        encoder.clock = Clock(takes_frames(encoder))
+        encoder.register_forward_pre_hook(encoder.clock.start, with_kwargs=True)
+    return encoder.clock
 
 
 class Insert(nn.Module):
@@ -64,7 +92,7 @@ class Insert(nn.Module):
         return self(output)
 
     def _mixed(self, x: Tensor) -> Tensor:
-        return self.module(x, num_frames=self.clock.num_frames)
+        return self.module(x, self.clock.num_frames)
 
 
 class Inserts(nn.ModuleDict):
@@ -72,19 +100,9 @@ class Inserts(nn.ModuleDict):
 
     sees = "clip"
 
-    def __init__(self, clock: Clock, takes_frames: bool) -> None:
-        super().__init__()
-        self.clock, self.takes_frames = clock, takes_frames
-
     def adapter_names(self) -> tuple[str, ...]:
         """Name the submodules whose parameters no published file of the encoder has: all."""
         return tuple(self)
-
-    def start(self, encoder: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-        """Note how many frames a clip has: a hook before the encoder's forward."""
-        self.clock.num_frames = named.get("num_frames", 1)
-        passed = {k: v for k, v in named.items() if k != "num_frames" or self.takes_frames}
-        return inputs, passed
 
 
 def add_inserts(encoder: nn.Module, inserts: Sequence[dict]) -> None:
@@ -97,12 +115,11 @@ def add_inserts(encoder: nn.Module, inserts: Sequence[dict]) -> None:
             its place says otherwise), ``layout``, one of `LAYOUTS`.
 
     Raises:
-        ConfigError: A pattern matches nothing, or a place that images do not pass.
+        ConfigError: A pattern matches nothing, or a place that images do not pass, or pass twice.
     """
     if not inserts:
         return
-    clock = Clock()
-    added = Inserts(clock, takes_frames(encoder))
+    clock, added = clock_of(encoder), Inserts()
     places = [(cfg, host, when) for cfg in inserts for host, when in _places(encoder, cfg).items()]
     shapes = _shapes(encoder, places)
     for (cfg, host, when), shape in zip(places, shapes, strict=True):
@@ -114,7 +131,6 @@ def add_inserts(encoder: nn.Module, inserts: Sequence[dict]) -> None:
         added[f"{len(added)}_{host.replace('.', '_')}"] = insert
         _hook(encoder.get_submodule(host), when, insert)
     encoder.inserts, encoder.sees = added, "clip"
-    encoder.register_forward_pre_hook(added.start, with_kwargs=True)
 
 
 def _places(encoder: nn.Module, cfg: dict) -> dict[str, str]:
@@ -131,7 +147,20 @@ def _places(encoder: nn.Module, cfg: dict) -> dict[str, str]:
             f"{who}: at={at!r}, when={when!r} matches no module of {type(encoder).__name__}; a * "
             "stands for one step of a name"
         )
+    for name in names:
+        _refuse_recomputed(encoder, name, who)
     return dict.fromkeys(names, side)
+
+
+def _refuse_recomputed(encoder: nn.Module, name: str, who: str) -> None:
+    """Refuse what a block of mmseg's recomputes, which SAMUS's own recomputation takes care of."""
+    for place in range(1, name.count(".") + 1):
+        block = ".".join(name.split(".")[:place])
+        if getattr(encoder.get_submodule(block), "with_cp", False):
+            raise ConfigError(
+                f"{who}: {name} lies in {block}, which runs twice in training (with_cp=True), and "
+                "a batch would count twice; wants with_cp=False, or a place around that block"
+            )
 
 
 def _hook(module: nn.Module, when: str, insert: Any) -> Any:

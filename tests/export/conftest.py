@@ -44,7 +44,12 @@ model = dict(
 )
 test_dataloader = dict(dataset=dict(image_size=(64, 64)))
 """
-TEXTS = {"tra": TRA, "unet": UNET, "apg": APG}
+INSERTS = UNET.replace(
+    "base_channels=4",
+    """base_channels=4,
+        inserts=[dict(type="TRA", at="encoder.4")]""",
+)
+TEXTS = {"tra": TRA, "unet": UNET, "apg": APG, "inserts": INSERTS}
 
 
 @pytest.fixture(scope="session")

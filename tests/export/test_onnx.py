@@ -85,6 +85,19 @@ def test_a_model_without_prompts_is_one_file(exported, trained, frames):
 
 
 @pytest.mark.parametrize("frames", [1, 5])
+def test_frames_see_each_other_through_inserts(exported, trained, frames):
+    folder, _ = exported["inserts"]
+    grey, model = torch.rand(frames, 1, 32, 48) * 255, trained["inserts"].model
+    with torch.no_grad():
+        expected = model(grey[None] / 255, mode="tensor")
+        alone = model(grey[:, None] / 255, mode="tensor")
+    assert (frames == 1) == torch.equal(expected, alone)
+    file = session(folder / "model.onnx")
+    assert relative(file.run(None, {"images": grey.numpy()})[0], expected) < 1e-3
+    assert file.get_modelmeta().custom_metadata_map["echozoo.frames"].startswith("the N frames of")
+
+
+@pytest.mark.parametrize("frames", [1, 5])
 def test_a_model_that_prompts_itself_is_one_file(exported, trained, frames):
     folder, compared = exported["apg"]
     assert [one.file_name for one in compared] == ["model.onnx"]

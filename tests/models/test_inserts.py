@@ -106,6 +106,46 @@ def test_what_is_quick_on_a_cpu_does_not_pass_them_by():
     torch.testing.assert_close(make_fast(model)(clips), wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["SAMUS", "SAMViT"])
+@torch.no_grad()
+def test_a_compiled_encoder_follows_the_length_of_the_clips(name):
+    model = wake(build(name))
+    clips = [torch.rand(1, frames, 1, SIZE, SIZE) for frames in (1, 3, 1)]
+    wanted = [model(clip) for clip in clips]
+    model.backbone.forward = torch.compile(model.backbone.forward, backend="eager", dynamic=False)
+    for clip, masks in zip(clips, wanted, strict=True):
+        torch.testing.assert_close(model(clip), masks)
+
+
+@pytest.mark.parametrize("when", ["before_attention", "inside"])
+def test_recomputation_counts_a_batch_once_with_the_frames_that_it_had(when):
+    place = dict(at="blocks.*", when=when) if when != "inside" else dict(at="blocks.*.mlp")
+    plain, again = (wake(build("SAMUS", **({"when": "after"} | place))).train() for _ in range(2))
+    again.backbone.with_cp = True
+    images, others = torch.rand(4, 1, SIZE, SIZE), torch.rand(3, 1, SIZE, SIZE)
+    for model in (plain, again):
+        losses = [model.backbone(images, num_frames=2), model.backbone(others, num_frames=3)]
+        sum(one.square().mean() for one in losses).backward()
+    for (name, one), other in zip(
+        plain.backbone.named_parameters(), again.backbone.parameters(), strict=True
+    ):
+        torch.testing.assert_close(other.grad, one.grad, msg=name)
+    buffers = [dict(model.backbone.named_buffers()) for model in (plain, again)]
+    assert any("running_mean" in name for name in buffers[0])
+    torch.testing.assert_close(*buffers)
+
+
+def test_a_block_of_mmseg_that_is_recomputed_takes_none():
+    encoder, _ = ENCODERS["UNet"]
+    encoder["with_cp"] = True
+    try:
+        build("UNet")  # around the blocks
+        with pytest.raises(ConfigError, match=r"encoder.0.0.convs lies in encoder.0.0, .*with_cp="):
+            build("UNet", at="encoder.0.0.convs")
+    finally:
+        del encoder["with_cp"]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.sam_vit import SAMViT, ViTBlock, resize_grid
 from echozoo.models.contracts import KeyMap
+from echozoo.models.inserts import Insert, clock_of
 from echozoo.models.layers.attention import CrossAttention
 from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
 from echozoo.models.layers.mlp import FeatureAdapter
 from echozoo.models.layers.point import Point
+from echozoo.models.layers.recomputation import recomputed, uncounted
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
 # What the published checkpoints call a module -> what it is called here.
@@ -96,7 +98,8 @@ class SAMUS(SAMViT):
             as `MSFF` or `LIA`, without ``in_channels``, and each with its ``stages``: after which
             stages of the branch to put one. 0 is the first, at full size; the last is what the
             first cross attention reads. Several at one stage follow each other as listed.
-        temporal: Config of a temporal module, without ``embed_dims``; None treats frames singly.
+        temporal: Config of a temporal module, the short form of `echozoo.models.inserts`; None
+            treats frames singly.
         temporal_position: What the module acts on, and when: "before_cross_attention" the CNN's
             features, "before_attention" and "before_mlp" the ViT's tokens.
         temporal_blocks: Blocks that get one each; None is all global blocks, "all" is every block.
@@ -132,7 +135,7 @@ class SAMUS(SAMViT):
         super().__init__(
             img_size=img_size, patch_stride=patch_stride, pos_embed_size=pos_embed_size, **sizes
         )
-        self.with_cp = with_cp
+        self.with_cp, self.clock = with_cp, clock_of(self)
         if 2 ** len(conv_channels) != patch_stride:
             raise ConfigError(
                 f"SAMUS: found {len(conv_channels)} conv_channels {tuple(conv_channels)}, wants "
@@ -174,30 +177,31 @@ class SAMUS(SAMViT):
         x = self.embed_patches(images)
         x = x + self.input_adapter(x)
         x = x + resize_grid(self.pos_adapter(self.pos_embed), x.shape[1:3])
-        for index, block in enumerate(self.blocks):
-            # What the frames have exchanged stays in the CNN branch: the module is a residual
-            # part of it, and the stages that follow build on it.
-            features = self._exchange("before_cross_attention", index, features, num_frames)
-            x = block.before_attention(self._exchange("before_attention", index, x, num_frames))
+        for block in self.blocks:
+            x = block.before_attention(x)
             if isinstance(block, DualBlock):
+                # What the frames exchange here stays in the CNN branch: a temporal module is a
+                # residual part of it, and the blocks that follow build on it.
                 features = block.before_cross_attention(features)
                 x, features = self._run(block.mix_tokens, x, features)
             else:
                 x = self._run(block.mix_tokens, x)
-            x = block.before_mlp(self._exchange("before_mlp", index, x, num_frames))
+            x = block.before_mlp(x)
             x = self._run(block.mix_channels, x)
         return self.neck((x + 0.5 * features).permute(0, 3, 1, 2))  # N, C, h, w
 
-    def _exchange(self, position: str, index: int, x: Tensor, num_frames: int) -> Tensor:
-        # Outside of `_run`: a batch norm in the module must see each batch once.
-        if str(index) in self.temporal and position == self.temporal_position:
-            return self.temporal[str(index)](x, num_frames)
-        return x
-
     def _run(self, part: Callable, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        if self.with_cp and self.training:
-            return checkpoint(part, *inputs, use_reentrant=False)
-        return part(*inputs)
+        if not (self.with_cp and self.training):
+            return part(*inputs)
+        num_frames = self.clock.num_frames
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            # The backward pass may come after calls with clips of other lengths.
+            with self.clock.at(num_frames), uncounted(self):
+                yield
+
+        return recomputed(part, *inputs, again=again)
 
     def _position_halvings(self) -> int:
         table_size = self.pos_embed.shape[1]
@@ -226,10 +230,11 @@ class SAMUS(SAMViT):
                 f"SAMUS: found temporal_blocks={tuple(chosen)}, wants some of {tuple(legal)} "
                 f"for temporal_position={position!r}"
             )
-        self.temporal_position = position
         for index in chosen:
             module = TEMPORAL_MODULES.build({"embed_dims": self.embed_dims, **cfg})
             self.temporal[str(index)] = module
+            insert = Insert(module, Point.layout, self.clock)
+            getattr(self.blocks[index], position).register_forward_hook(insert.after)
 
     def _add_conv_plugin(self, cfg: dict, channels: Sequence[int]) -> None:
         settings = dict(cfg)

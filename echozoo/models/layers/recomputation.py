@@ -1,0 +1,48 @@
+"""Recomputation in the backward pass (arXiv 1604.06174) that batch norms do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(part: Callable, *inputs: Tensor, again: Callable[[], AbstractContextManager]) -> Any:
+    """Run a part and keep its inputs alone; the backward pass runs it once more.
+
+    Args:
+        part: Maps tensors to tensors.
+        *inputs: What it maps.
+        again: Makes the context of the second run. A compiler has no use for it: it plans which
+            numbers are computed twice, and runs nothing else twice.
+
+    Returns:
+        What the part gives.
+    """
+    if torch.compiler.is_compiling():
+        return checkpoint(part, *inputs, use_reentrant=False)
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        return nullcontext(), again()
+
+    return checkpoint(part, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def uncounted(model: nn.Module) -> Iterator[None]:
+    """Batch norms that normalise as in training, and whose running statistics stay as they are."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        # A weight of 0 for the new batch, and a counter that nobody reads.
+        norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, counter in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, counter
