@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from mmengine.config import Config
 
 from echozoo.engine import launch
 from echozoo.errors import CheckpointError
-from echozoo.registry import MODELS
+from echozoo.registry import DATASETS, MODELS
 from echozoo.visualization.report import write_report
 
 CONFIGS = sorted(Path("configs").glob("*.py"))
-TRAINED = [path for path in CONFIGS if path.stem not in ("sam", "stored")]  # nothing of these
+UNTRAINED = ("sam", "stored", "polyp_sam_pp")  # nothing of these is
+TRAINED = [path for path in CONFIGS if path.stem not in UNTRAINED]
 
 # Configs without a tiny scale, at sizes that a test can wait for.
 SMALL = {
@@ -44,6 +46,7 @@ SMALL = {
         "model.backbone.out_channels": 32,
     },
 }
+SMALL["polyp_sam_pp"] = {k: v for k, v in SMALL["sam"].items() if ".prompt_head." not in k}
 # Parameters at full size, and how many of them train. Of what the published networks have, SAM's
 # decoder trains without the parts that a single mask does not use.
 SAM, SAMUS, SAMUS_TRAINED = 93_735_472, 133_323_568, 39_653_120
@@ -57,6 +60,7 @@ DENSE_NET = 41_558_300 - 17_506_176 + 2 * (9 * 256 * 256 + 256)
 SAC = 7_250_627 + 147_456  # a U-Net, LoRA
 COUNTS = {
     "sam": (SAM, 0),
+    "polyp_sam_pp": (SAM, 0),
     "sam_finetune": (SAM, 4_058_340 - UNUSED_OF_DECODER),
     "samus": (SAMUS, SAMUS_TRAINED),
     "samus_tra": (SAMUS + TRA, SAMUS_TRAINED + TRA),
@@ -147,6 +151,24 @@ def test_masks_of_another_program_are_measured_without_a_checkpoint(phantom, tmp
     runner = launch.build_runner(read(Path("configs/stored.py"), phantom, tmp_path, **masks))
     assert runner.test()["camus/dice_with_empty_as_0"] == 1
     assert "stored" in write_report(tmp_path).read_text()
+
+
+def test_boxes_of_a_detector_are_tested_without_training(phantom, tmp_path):
+    cfg = read(Path("configs/polyp_sam_pp.py"), phantom, tmp_path)
+    dataset = dict(cfg.test_dataloader.dataset)
+    dataset["pipeline"] = [dict(type="LoadClip"), dict(type="BoxPrompts")]
+    found: dict = {}
+    for clip in DATASETS.build({**dataset, "_scope_": "echozoo"}):
+        of_frames = [
+            dict(zip(clip["structures"], boxes.tolist(), strict=True)) for boxes in clip["boxes"]
+        ]
+        film = found.setdefault(clip["sequence"], {})
+        film |= dict(zip(map(str, clip["frames"]), of_frames, strict=True))
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    cfg.test_dataloader.dataset.pipeline[2].source = str(tmp_path / "boxes.json")
+    runner = launch.build_runner(cfg)
+    assert not any(p.requires_grad for p in runner.model.parameters())
+    assert runner.test()["camus/num_images"] > 0
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -105,6 +105,7 @@ class Head(Kind):
         known = dict(
             points=dict(points=torch.rand(*lead, 2, 2) * size, labels=torch.ones(*lead, 2)),
             boxes=dict(boxes=torch.rand(*lead, 4) * size),
+            detected_boxes=dict(detected_boxes=torch.rand(*lead, 1, 4) * size),
             masks=dict(masks=torch.randn(*lead, 4 * SIDE, 4 * SIDE)),
             text={},
         )
