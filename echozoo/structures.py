@@ -32,6 +32,8 @@ class EchoDataSample(BaseDataElement):
             index in both (an `echozoo.datasets.films.FrameFiles`).
         instants (tuple of T str): "ED", "ES" or "" for the frames between.
         structures (tuple of K str): "lv", "myo", "la".
+        label_values (mapping): of the structures that the data set labels, their values in its
+            mask files.
         spacing (dy, dx): mm a pixel of the native grid, or None where unknown.
         native_size (H0, W0), input_size (H, W).
         valid_size (h, w): the part of the input, from its top left corner, that holds image; the

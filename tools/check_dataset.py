@@ -24,7 +24,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.datasets.anatomy import INSTANTS, LABEL_VALUES, QUALITIES, STRUCTURES, VIEWS
+from echozoo.datasets.anatomy import INSTANTS, QUALITIES, VIEWS
+from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels, check_mask_size
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
@@ -116,7 +117,7 @@ def _check_mask(
     finding: Finding, image_path: Path, image: Volume, path: Path, mask: Volume
 ) -> None:
     _attempt(finding, check_mask_size, str(image_path), image.array, str(path), mask.array)
-    _attempt(finding, check_labels, str(path), mask.array, LABEL_VALUES)
+    _attempt(finding, check_labels, str(path), mask.array, CAMUSDataset.label_values)
     finding.labels.update(np.unique(mask.array).tolist())
     if not mask.array.any():
         finding.problems.append(f"{path}: empty mask, wanted at least one structure")
@@ -224,7 +225,7 @@ def tables(total: Finding) -> Iterator[Table]:
         values.add_row("pixels", f"{total.darkest} to {total.brightest}")
     if total.lengths:
         values.add_row("frames a sequence", f"{min(total.lengths)} to {max(total.lengths)}")
-    names = dict(enumerate(("background", *STRUCTURES)))
+    names = {0: "background"} | {value: k for k, value in CAMUSDataset.label_values.items()}
     named = {f"{value} {names.get(value, '?')}": n for value, n in sorted(total.labels.items())}
     values.add_row("label values: masks", _counted(Counter(named)))
     yield values

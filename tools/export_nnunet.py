@@ -26,11 +26,12 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from echozoo.datasets.anatomy import choose_structures
+from echozoo.datasets.anatomy import LABEL_VALUES
 from echozoo.engine import failures, launch
 from echozoo.engine.config_file import load_config
 from echozoo.errors import ConfigError, DataError, one_line_errors
 from echozoo.films.io import read_volume, write_volume
+from echozoo.models.segmentors.stored import image_name
 from echozoo.registry import DATASETS
 
 ENDING = ".nii.gz"
@@ -45,13 +46,14 @@ class Frame(NamedTuple):
     labels: np.ndarray | None
     spacing: tuple[float, float]
     structures: tuple[str, ...]
-    file: str
+    values: dict[str, int]
+    file: Path
     index: int
 
     @property
     def case(self) -> str:
         """Its name in nnU-Net's folders."""
-        return f"{self.file.split('.')[0]}_f{self.index:03d}"
+        return f"{image_name(self.file)}_f{self.index:03d}"
 
 
 def frames_of(cfg: Config, part: str) -> Iterator[Frame]:
@@ -73,7 +75,8 @@ def frames_of(cfg: Config, part: str) -> Iterator[Frame]:
             None if labels is None else labels[0].numpy(),
             sample.spacing or (1.0, 1.0),
             sample.structures,
-            Path(files.image).name,
+            dict(sample.label_values),
+            Path(files.image),
             files.index,
         )
 
@@ -84,8 +87,11 @@ def export(folder: Path, cfg: Config) -> str:
         raise ConfigError(f"{folder}: wanted a name such as Dataset042_CAMUS, as nnU-Net has them")
     cases: dict[str, list[str]] = {"train": [], "val": []}
     structures: tuple[str, ...] = ()
+    values: dict[str, int] = {}
+    files: dict[str, Path] = {}
     for part, names in cases.items():
         for frame in frames_of(cfg, part):
+            _check_name(frame, files)
             if frame.labels is not None:
                 write_volume(
                     folder / "imagesTr" / f"{frame.case}_0000{ENDING}", frame.image, frame.spacing
@@ -94,14 +100,21 @@ def export(folder: Path, cfg: Config) -> str:
                     folder / "labelsTr" / f"{frame.case}{ENDING}", frame.labels, frame.spacing
                 )
                 names.append(frame.case)
-                structures = frame.structures
+                structures, values = frame.structures, frame.values
+    if not structures:
+        raise DataError(
+            f"{cfg.filename}: no frame of the train and val parts has labels of all its structures;"
+            " choose structures=... that the data set labels"
+        )
     origins = {}
     for frame in frames_of(cfg, "test"):
+        _check_name(frame, files)
         write_volume(folder / "imagesTs" / f"{frame.case}_0000{ENDING}", frame.image, frame.spacing)
-        origins[frame.case] = {"file": frame.file, "frame": frame.index}
+        origins[frame.case] = {"file": frame.file.name, "frame": frame.index}
     content = {
         "channel_names": {"0": "ultrasound"},
         "labels": {"background": 0, **{name: k for k, name in enumerate(structures, start=1)}},
+        "label_values": values,  # of the data set's own masks; nnU-Net does not look at it
         "numTraining": len(cases["train"]) + len(cases["val"]),
         "file_ending": ENDING,
     }
@@ -112,17 +125,26 @@ def export(folder: Path, cfg: Config) -> str:
     return f"{folder}: {counts}, {len(origins)} of the test part"
 
 
+def _check_name(frame: Frame, files: dict[str, Path]) -> None:
+    """Refuse two images of one name, of which one would take the other's place."""
+    first = files.setdefault(image_name(frame.file), frame.file)
+    if first != frame.file:
+        raise DataError(f"{first}, {frame.file}: two images of one name; rename one of them")
+
+
 def bring_back(folder: Path, predictions: Path, out: Path) -> str:
     """Write nnU-Net's predictions of imagesTs as `StoredMasks` reads them; return a line."""
     try:
-        labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
+        described = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        labels = described["labels"]
         origins = json.loads((folder / CASES).read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: no export of this tool ({error}); export it again") from error
-    table = np.zeros(256, np.uint8)  # from nnU-Net's labels to CAMUS's
+    own = described.get("label_values", LABEL_VALUES)  # earlier exports are CAMUS's
+    table = np.zeros(256, np.uint8)  # from nnU-Net's labels to those of the data set's masks
     for name, value in labels.items():
         if value:
-            (table[value],) = choose_structures([name])
+            table[value] = own[name]
     films: dict[str, dict[int, Path]] = {}
     for case, origin in origins.items():
         films.setdefault(origin["file"], {})[origin["frame"]] = predictions / f"{case}{ENDING}"
@@ -131,7 +153,7 @@ def bring_back(folder: Path, predictions: Path, out: Path) -> str:
             raise DataError(f"{folder / CASES}: {name}: not all of its frames; export it again")
         volumes = [read_volume(frames[index], label=True) for index in range(len(frames))]
         maps = table[np.concatenate([volume.array for volume in volumes])]  # (T, H, W)
-        write_volume(out / f"{name.split('.')[0]}{ENDING}", maps, volumes[0].spacing)
+        write_volume(out / f"{image_name(name)}{ENDING}", maps, volumes[0].spacing)
     return f"{out}: label maps of {len(films)} files, {len(origins)} frames"
 
 

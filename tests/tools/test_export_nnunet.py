@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clinic import PART, write_clinic, write_config
 
 from echozoo.engine import launch
 from echozoo.films.io import read_volume, write_volume
@@ -84,12 +85,46 @@ def test_there_and_back(start, make_camus, tmp_path, frames):
     assert "\n" not in code
 
 
-def dice(root: Path, masks: Path, work_dir: Path, frames: str) -> float:
+def test_a_data_set_with_other_structures_and_values(start, tmp_path):
+    root, predicted, masks = (tmp_path / name for name in ("data", "predicted", "masks"))
+    write_clinic(root)
+    config = write_config(tmp_path, ROOT / "configs" / "stored.py")
+    folder = tmp_path / "Dataset042_Clinic"
+    code, _ = start(folder, config, "--data-root", root)
+    assert code in (None, 0)
+    described = json.loads((folder / "dataset.json").read_text())
+    assert described["labels"] == {"background": 0, "lv": 1, "la": 2}
+    (fold,) = json.loads((folder / "splits_final.json").read_text())
+    assert {case[-5:] for case in fold["train"] + fold["val"]} == {"_f001", "_f003"}
+    for case, origin in json.loads((folder / "cases.json").read_text()).items():
+        labels = np.zeros((20, 30), np.uint8)
+        if origin["frame"] in (1, 3):
+            stem = origin["file"].replace(".nii", "_masks.nii")
+            values = read_volume(root / stem, label=True).array[origin["frame"] // 2]
+            labels = np.where(values == 40, 1, np.where(values == 7, 2, 0)).astype(np.uint8)
+        write_volume(predicted / f"{case}.nii.gz", labels, (4.0, 4.0))
+    code, _ = start(folder, "--predictions", predicted, "-o", masks)
+    assert code in (None, 0)
+    found = read_volume(next(masks.iterdir()), label=True).array
+    assert [np.unique(one).tolist() for one in found] == [[0], [0, 7, 40], [0], [0, 7, 40]]
+    assert dice(root, masks, tmp_path / "run", config=config) == 1
+    # Two images of one name would be one case.
+    write_clinic(root / "more")
+    (tmp_path / "clinic_part.py").write_text(PART.replace("root.glob", "root.rglob"))
+    sys.modules.pop("clinic_part")
+    code, _ = start(tmp_path / "Dataset043_Clinic", config, "--data-root", root)
+    assert "two images of one name" in code
+
+
+def dice(
+    root: Path, masks: Path, work_dir: Path, frames: str = "", config: Path | None = None
+) -> float:
     args = tool.argparse.ArgumentParser()
     args.add_argument("config")
     launch.add_options(args)
-    options = [str(ROOT / "configs" / "stored.py"), "--data-root", str(root), *DATASET]
-    options += [f"frames={frames}", "--work-dir", str(work_dir)]
+    options = [str(config or ROOT / "configs" / "stored.py"), "--data-root", str(root)]
+    options += [*DATASET, f"frames={frames}"] if frames else []
+    options += ["--work-dir", str(work_dir)]
     options += ["--cfg-options", f"model.folder={masks}", "test_dataloader.num_workers=0"]
     cfg = launch.read_config(args.parse_args(options))
     cfg.test_evaluator = dict(type="SegmentationMetric")

@@ -12,13 +12,11 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from echozoo.datasets.anatomy import Structure
+from echozoo.datasets.anatomy import LABEL_VALUES
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import IMAGE_SUFFIXES, read_volume
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
-
-_CAMUS_LABELS = {structure.short: int(structure) for structure in Structure}
 
 
 @MODELS.register_module()
@@ -37,8 +35,9 @@ class StoredMasks(BaseModel):
 
     Args:
         folder: The folder.
-        labels: Which value means what; by default CAMUS's: 1 LV cavity, 2 myocardium, 3 left
-            atrium. 0 is background.
+        labels: Which value means what, ``dict(lv=1)``; 0 is background. By default those of the
+            data set's own masks, but of ``labels.nii.gz`` those of ``tools/infer.py``: 1 LV cavity,
+            2 myocardium, 3 left atrium. CAMUS's are the same.
         data_preprocessor: Stacks the clips of a batch.
 
     Raises:
@@ -50,7 +49,7 @@ class StoredMasks(BaseModel):
     def __init__(
         self,
         folder: str | None = None,
-        labels: Mapping[str, int] = _CAMUS_LABELS,
+        labels: Mapping[str, int] | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or {"type": "EchoDataPreprocessor"}))
@@ -60,10 +59,11 @@ class StoredMasks(BaseModel):
                 "--cfg-options model.folder=FOLDER"
             )
         self.folder = Path(folder).expanduser()
-        self.labels = dict(labels)
+        self.labels = None if labels is None else dict(labels)
         files = (path for path in self.folder.rglob("*") if path.name.endswith(IMAGE_SUFFIXES))
         self._files = {_key(path): path for path in sorted(files, key=_precedence)}
-        self._volume = lru_cache(maxsize=4)(self._read)  # clips of one film follow each other
+        # Clips of one film follow each other.
+        self._volume = lru_cache(maxsize=4)(lambda path: read_volume(path, label=True).array)
 
     def forward(
         self, inputs: Tensor, data_samples: Sequence[EchoDataSample], mode: str = "predict"
@@ -85,25 +85,18 @@ class StoredMasks(BaseModel):
         if mode != "predict":
             raise ConfigError(f"StoredMasks: mode {mode!r}; stored masks can be tested, no more")
         for sample in data_samples:
-            stored = np.stack(
-                [self._frame(sample, files.image, files.index) for files in sample.frame_files]
+            masks = np.stack(
+                [self._masks(sample, files.image, files.index) for files in sample.frame_files]
             )
-            masks = np.stack([stored == self._label(name) for name in sample.structures], 1)
             sample.pred_masks = torch.from_numpy(masks).to(inputs.device)  # (T, K, H0, W0)
             numbers = torch.arange(1, masks.shape[1] + 1, device=inputs.device)
             numbered = sample.pred_masks * numbers.view(1, -1, 1, 1)  # (T, K, H0, W0)
             sample.pred_labels = numbered.amax(1).to(torch.uint8)
         return list(data_samples)
 
-    def _label(self, structure: str) -> int:
-        if structure not in self.labels:
-            there = ", ".join(self.labels)
-            raise ConfigError(f"StoredMasks: no label of {structure!r}; labels has {there}")
-        return self.labels[structure]
-
-    def _frame(self, sample: EchoDataSample, image: str, index: int) -> np.ndarray:
-        """The stored label map (H0, W0) of frame ``index`` of an image file."""
-        name = _key(Path(image))
+    def _masks(self, sample: EchoDataSample, image: str, index: int) -> np.ndarray:
+        """The stored masks (K, H0, W0) of frame ``index`` of an image file."""
+        name = image_name(image)
         path = self._files.get(name) or self._files.get(re.sub(r"(_half)?_sequence$", "", name))
         if path is None:
             raise DataError(
@@ -116,24 +109,38 @@ class StoredMasks(BaseModel):
                 f"{path}: {len(labels)} frames of {labels.shape[1:]} pixels (H, W), wanted at "
                 f"least {index + 1} of {tuple(sample.native_size)}, the grid of {Path(image).name}"
             )
-        return labels[index]
-
-    def _read(self, path: Path) -> np.ndarray:
-        """Read label maps (T, H0, W0) uint8 all of whose values mean something."""
-        array = read_volume(path, label=True).array
-        unknown = set(np.flatnonzero(np.bincount(array.ravel()))) - {0, *self.labels.values()}
+        values = self._values(sample, path)
+        unknown = set(np.flatnonzero(np.bincount(labels[index].ravel()))) - {0, *values.values()}
         if unknown:
             found = ", ".join(map(str, sorted(unknown)))
-            known = ", ".join(f"{name}={value}" for name, value in self.labels.items())
+            known = ", ".join(f"{name}={value}" for name, value in values.items())
             raise DataError(
                 f"{path}: labels {found}, wanted 0 or {known}; say by model.labels what they mean"
             )
-        return array
+        # What the data set does not label has no value, and is measured nowhere.
+        return np.stack([labels[index] == values.get(name, -1) for name in sample.structures])
+
+    def _values(self, sample: EchoDataSample, path: Path) -> Mapping[str, int]:
+        """Which structure has which value in a file."""
+        if self.labels is None:
+            own = path.name.startswith("labels.")
+            return LABEL_VALUES if own else sample.get("label_values", LABEL_VALUES)
+        absent = [name for name in sample.structures if name not in self.labels]
+        if absent:
+            there = ", ".join(self.labels)
+            raise ConfigError(f"StoredMasks: no label of {absent[0]!r}; labels has {there}")
+        return self.labels
+
+
+def image_name(file: str | Path) -> str:
+    """The name of an image file without its ending, by which its masks are found."""
+    name = Path(file).name
+    return name.removesuffix(next(filter(name.endswith, IMAGE_SUFFIXES), Path(name).suffix))
 
 
 def _key(path: Path) -> str:
     """The name of the image that a file of labels is of."""
-    stem = path.name.removesuffix(next(filter(path.name.endswith, IMAGE_SUFFIXES), path.suffix))
+    stem = image_name(path)
     return path.parent.name if stem == "labels" else stem.removesuffix("_gt")
 
 

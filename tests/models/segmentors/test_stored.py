@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clinic import PART, write_clinic
 
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import read_volume, write_volume
@@ -64,6 +65,26 @@ def test_a_data_set_predicts_itself_by_its_masks(make_camus):
     root = make_camus()
     for sample in predict(StoredMasks(str(root)), samples_of(root)):
         assert torch.equal(sample.pred_labels, sample.native_labels)
+
+
+def test_masks_have_the_values_of_the_data_set_and_those_of_infer_its_own(tmp_path):
+    root, masks, own = write_clinic(tmp_path / "data"), tmp_path / "masks", tmp_path / "own"
+    exec(PART, {})
+    dataset = dict(type="Clinic", data_root=str(root), subset="test", test_mode=True)
+    dataset |= dict(clip_length=4, pipeline=PIPELINE, structures=("lv", "myo", "la"))
+    samples = [item["data_samples"] for item in DATASETS.build(dataset)]
+    for path in root.glob("*_masks.nii.gz"):
+        values = np.zeros((4, 20, 30), np.uint8)
+        values[1::2] = read_volume(path, label=True).array
+        stem = path.name.removesuffix("_masks.nii.gz")
+        write_volume(masks / f"{stem}.nii.gz", values, (4.0, 4.0))
+        house = np.where(values == 40, 1, np.where(values == 7, 3, 0)).astype(np.uint8)
+        write_volume(own / stem / "labels.nii.gz", house, (4.0, 4.0))
+    for folder in (masks, own):
+        for sample in predict(StoredMasks(str(folder)), samples):
+            assert torch.equal(sample.pred_labels[1::2], sample.native_labels[1::2])
+            assert sample.pred_labels.unique().tolist() == [0, 1, 3]
+    DATASETS.module_dict.pop("Clinic")
 
 
 def test_other_values_are_said(make_camus, tmp_path):
