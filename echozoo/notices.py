@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
 _said: set[str] = set()
 
@@ -14,3 +15,10 @@ def notice(message: str) -> None:
     if message not in _said:
         _said.add(message)
         print_log(message, logger="current", level=logging.WARNING)
+
+
+def log_to_stderr() -> None:
+    """Show this process's log on stderr: stdout is for what a tool was asked for."""
+    for handler in MMLogger.get_current_instance().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setStream(sys.stderr)

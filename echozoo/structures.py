@@ -22,6 +22,7 @@ class EchoDataSample(BaseDataElement):
         pred_masks (T, K, H0, W0) bool: one mask a structure, on the native grid.
         pred_labels (T, H0, W0) uint8: the same as one label map; where masks overlap, the
             structure with the highest score.
+        given (T,) bool: the frames whose masks the segmentor was given. They are measured nowhere.
         loss () float32: the clip's own loss, where the segmentor measures it.
 
     Meta fields:

@@ -103,6 +103,13 @@ def test_formats_are_read_in_films_alone():
     assert outside <= {"echozoo.apis.writers"}, "it writes the overlay films"
 
 
+def test_no_video_is_opened_past_films():
+    """OpenCV reads what the readers refuse, and without its time: nobody else opens a video."""
+    tools = (ROOT / "tools").glob("*.py")
+    others = [file for file in FILES if room_of(module_of(file)) != "films"]
+    assert [file.name for file in (*others, *tools) if "VideoCapture" in file.read_text()] == []
+
+
 def test_measures_know_no_torch():
     folder = ROOT / "echozoo/evaluation/functional"
     known = {name.split(".")[0] for file in folder.glob("*.py") for name in imported(file)}

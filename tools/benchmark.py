@@ -51,6 +51,7 @@ from echozoo.engine.scales import apply_scale
 from echozoo.errors import ConfigError, EchoZooError, one_line_errors
 from echozoo.evaluation.report import origin, write_content, write_text
 from echozoo.models import load_published
+from echozoo.notices import log_to_stderr
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 from echozoo.tables.document import Grid, Section, Text, markdown
@@ -327,6 +328,7 @@ def prepare(args: argparse.Namespace, cfg: Config) -> None:
 def main() -> int:
     """Measure; the status is 1 where sides that should agree do not."""
     args = parse_args()
+    log_to_stderr()
     cfg = load_config(args.config)
     apply_scale(cfg, args.scale)
     launch.set_data(cfg, args.data_root, args.dataset)

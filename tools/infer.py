@@ -24,6 +24,7 @@ from echozoo.apis.inferencer import EchoInferencer, Inference
 from echozoo.apis.sources import SUMMARY_FILE
 from echozoo.engine import failures
 from echozoo.errors import ConfigError, one_line, one_line_errors
+from echozoo.notices import log_to_stderr
 
 _WEIGHTS = (".pth", ".pt", ".safetensors")
 
@@ -75,6 +76,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def main() -> int:
     """Segment all films; the status is 1 where one failed."""
     args = parse_args()
+    log_to_stderr()
     model, inputs = split_words(args.words)
     if args.coarse and len(args.coarse) > 2:
         raise ConfigError(f"--coarse {' '.join(args.coarse)}: wanted RUN, or CONFIG CHECKPOINT")

@@ -17,6 +17,7 @@ from pathlib import Path
 from echozoo.apis import load_model
 from echozoo.apis.execution import add_execution_options
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.notices import log_to_stderr
 from echozoo.serve.options import ServeOptions, allowed_hosts
 from echozoo.serve.start import check_installed, serve
 
@@ -56,6 +57,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Serve."""
     args = parse_args()
+    log_to_stderr()
     check_installed()
     if not 0 <= args.port <= 65535:
         raise ConfigError(f"--port {args.port}: wanted 0 to 65535")

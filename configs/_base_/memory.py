@@ -1,6 +1,6 @@
 """Memory networks on a ResNet: the first frame's masks are given, the other frames follow.
 
-What is measured on a frame whose masks were given says nothing: look at the frames between.
+Frames whose masks were given are in no number and in no picture of best and worst.
 """
 
 _base_ = ["datasets/camus.py", "schedules/adam.py", "runtime.py"]

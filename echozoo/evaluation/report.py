@@ -124,6 +124,7 @@ def write_json(
     summaries: Sequence[Summary],
     config_name: str | None,
     bootstrap: Mapping[str, int],
+    given_frames: int = 0,
 ) -> Path:
     """Write summaries with what their numbers mean to ``results.json``; NaN is null.
 
@@ -132,6 +133,7 @@ def write_json(
         summaries: As `summarise` gives them.
         config_name: Config that the numbers belong to, if known.
         bootstrap: Number of resamples and seed.
+        given_frames: How many frames are in no number because their masks were given.
 
     Returns:
         The file.
@@ -145,6 +147,7 @@ def write_json(
         "definitions": {name: METRICS[name] for name in summaries[0].estimates}
         | STATISTICS
         | CASES,
+        "given_frames": given_frames,
         "bootstrap": {"level": CONFIDENCE, "method": "percentile", "unit": "patient", **bootstrap},
         "summaries": [asdict(summary) for summary in summaries],
     }

@@ -32,8 +32,8 @@ DEFINITIONS = {
     "error_to_threshold": "mean of |e| / threshold over the frames and attributes of a film, then "
     "over films; failures are in no mean",
     "reference": "the same of the reference masks: what a perfect prediction would have",
-    "unjudged": "films of fewer than three frames, with frames missing between, or of unknown "
-    "spacing; in no count",
+    "unjudged": "films of fewer than three frames whose structures are all labelled, with frames "
+    "missing between, or of unknown spacing; in no count",
     "low, high": f"{CONFIDENCE:.0%} percentile bootstrap over patients",
 } | attributes.DEFINITIONS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class Case:
     image: np.ndarray
     reference: np.ndarray
     prediction: np.ndarray
+    counted: Sequence[bool]
+    """Which structures are measured."""
     dice: dict[str, float]
     """For each structure of the reference; 0 where the prediction is empty."""
 
@@ -52,6 +54,7 @@ class Case:
             size,
             f"{self.meta.patient} · {self.meta.view}",
             f"frame {self.frame}" + (f" · {self.instant}" if self.instant else ""),
+            self.counted,
         )
 
 
@@ -77,6 +80,7 @@ class ExtremeCases:
         image: np.ndarray,
         reference: np.ndarray,
         prediction: np.ndarray,
+        counted: Sequence[bool],
     ) -> None:
         """Keep an image if it belongs here; one whose reference is empty never does.
 
@@ -87,16 +91,17 @@ class ExtremeCases:
             image: Gray levels (h, w) uint8, of any resolution.
             reference: Label map (H0, W0).
             prediction: Label map (H0, W0).
+            counted: Which of the K structures are measured.
         """
         scores = {
             name: np.nan_to_num(dice(prediction == k, reference == k)).item()
             for k, name in enumerate(meta.structures, start=1)
-            if (reference == k).any()
+            if counted[k - 1] and (reference == k).any()
         }
         if self.count and scores:
             # Copies: what comes are views, which would keep their whole clips.
             arrays = image.copy(), reference.copy(), prediction.copy()
-            self._keep(Case(meta, frame, instant, *arrays, scores))
+            self._keep(Case(meta, frame, instant, *arrays, counted, scores))
 
     def join(self, others: Iterable[ExtremeCases]) -> None:
         """Take in what other processes have kept."""

@@ -42,6 +42,7 @@ def comparison(
     size: tuple[int, int],
     title: str,
     place: str,
+    counted: Sequence[bool] | None = None,
 ) -> np.ndarray:
     """Compose a picture of one frame: reference on the left, prediction on the right.
 
@@ -53,6 +54,7 @@ def comparison(
         size: Size (H, W) of either panel.
         title: Caption on the left: patient and view.
         place: Caption on the right: frame and instant.
+        counted: Which of the structures are measured; None is all.
 
     Returns:
         Picture (H', W', 3) uint8, RGB.
@@ -79,7 +81,10 @@ def comparison(
     draw.text((_MARGIN, baseline), "Dice", _FAINT, small, anchor="lm")
     left = _MARGIN + 44
     for label, structure in enumerate(choose_structures(structures), start=1):
-        text = f"{structure.short.upper()}  {_score(prediction == label, reference == label)}"
+        score = "not counted"
+        if counted is None or counted[label - 1]:
+            score = _score(prediction == label, reference == label)
+        text = f"{structure.short.upper()}  {score}"
         draw.ellipse((left, baseline - 5, left + 10, baseline + 5), structure.colour)
         draw.text((left + 17, baseline), text, _INK, font, anchor="lm")
         left += 17 + draw.textlength(text, font) + 24

@@ -105,7 +105,7 @@ def render(run: TestRun) -> str:
         num_images=len({(row["sequence"], row["frame"]) for row in run.rows}),
         num_cases=sum(row["status"] != ABSENT for row in run.rows),
         num_empty=sum(row["status"] == EMPTY for row in run.rows),
-        unmeasured=_unmeasured(run.rows),
+        unmeasured=_unmeasured(run.rows, run.results.get("given_frames") or 0),
         flags=MEANINGS,
         agreements=agreements(run.ef),
         ef_chart=Markup(charts.ef_agreement(run.ef_rows)),
@@ -204,12 +204,14 @@ def _count_reasons(images: Sequence[dict[str, Any]]) -> list[tuple[str, str, int
     return [(structure, words, count) for (structure, words), count in ranked]
 
 
-def _unmeasured(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _unmeasured(rows: Sequence[dict[str, Any]], given: int) -> list[str]:
     """Say why cases have no number though nothing failed."""
     absent = sum(row["status"] == ABSENT for row in rows)
     scored = [row for row in rows if row["status"] == SCORED]
     no_mm = sum(math.isnan(row.get("hd_mm", 0.0)) for row in scored)
     notes = []
+    if given:
+        notes.append(f"{given} images had their masks given to the model and are in no number.")
     if absent:
         notes.append(f"{absent} structures are absent from the reference and in no mean.")
     if no_mm:
@@ -257,7 +259,7 @@ def _model(model: dict[str, Any]) -> str:
     if not model:
         return ""
     parts = []
-    for name in ("backbone", "neck", "prompt_head", "decoder", "decode_head"):
+    for name in ("backbone", "neck", "prompt_head", "memory", "decoder", "decode_head"):
         part = model.get(name)
         if isinstance(part, dict):
             inner = [part["temporal"]] if part.get("temporal") else []

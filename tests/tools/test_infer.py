@@ -67,7 +67,9 @@ def test_a_folder_with_a_broken_film(
     out = tmp_path / "out"
     options = ["--device", "cpu", "--postprocess", "LargestComponent", "--batch-size", 2]
     assert infer(run, patient, broken, "-o", out, *options) == 1
-    text = capsys.readouterr().out
+    text, log = capsys.readouterr()
+    assert "fast_cpu: " in log
+    assert "fast_cpu" not in text, "stdout is for the results"
     assert "1 failed:\n  broken: " in text
     films = [p for p in patient.glob("*.nii.gz") if not p.name.endswith("_gt.nii.gz")]
     assert f"{len(films)} of {len(films) + 1} films" in text

@@ -27,7 +27,7 @@ def offer(cases: ExtremeCases, film: int, frame: int, overlap: int, la: bool = F
     reference[0, :10] = prediction[0, 10 - overlap : 20 - overlap] = 1
     if la:
         reference[10:12] = 2
-    cases.offer(meta, frame, "ED", np.zeros((8, 8), np.uint8), reference, prediction)
+    cases.offer(meta, frame, "ED", np.zeros((8, 8), np.uint8), reference, prediction, [True] * 2)
 
 
 def written(cases: ExtremeCases, folder: Path) -> dict[str, list[tuple[str, int]]]:
@@ -94,3 +94,17 @@ def test_pictures_of_an_earlier_test_are_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.json", "worst_1.png"]
     with Image.open(tmp_path / "worst_1.png") as picture:
         assert picture.height > 60
+
+
+def test_what_is_not_counted_is_no_case_and_has_no_score(tmp_path: Path) -> None:
+    meta = EchoDataSample(metainfo=dict(sequence="a", patient="a", view="4CH", spacing=None))
+    meta.set_metainfo(dict(structures=("lv", "la"), native_size=(8, 8)))
+    image, reference = np.zeros((2, 8, 8), np.uint8)
+    reference[:4], reference[5:] = 1, 2
+    cases = ExtremeCases(1)
+    cases.offer(meta, 0, "ED", image, reference, reference, [False, False])
+    assert written(cases, tmp_path) == {"best": [], "worst": []}
+    cases.offer(meta, 1, "ES", image, reference, reference, [True, False])
+    cases.write(tmp_path, height=60)
+    (entry,) = json.loads((tmp_path / "cases.json").read_text())
+    assert (entry["frame"], entry["dice"]) == (1, {"lv": 1.0})

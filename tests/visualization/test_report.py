@@ -254,6 +254,16 @@ def test_hostile_names_are_words(tmp_path):
     assert page.text.count("alert(1)") > 10
 
 
+def test_images_whose_masks_were_given_are_said(tmp_path):
+    write_run(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["given_frames"] == 0
+    assert "masks given" not in read(write_report(tmp_path))[1].text
+    (tmp_path / "results.json").write_text(json.dumps(results | {"given_frames": 7}))
+    _, page = read(write_report(tmp_path))
+    assert "7 images had their masks given to the model and are in no number." in page.text
+
+
 def test_the_least_that_there_can_be(tmp_path):
     write_run(tmp_path, [row(0, "lv", hd_mm=NAN, hd95_mm=NAN, assd_mm=NAN)])
     (tmp_path / "results.csv").unlink()

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from echozoo.errors import DataError
+from echozoo.evaluation.metrics.case_metric import counted_cases
 from echozoo.registry import HOOKS
 from echozoo.structures import EchoDataSample
 from echozoo.visualization.cases import ExtremeCases
@@ -24,10 +25,10 @@ from echozoo.visualization.film import comparison, display_size, write_gif
 
 @dataclass
 class _SeenFilm:
-    """What has been seen of one sequence: frame index -> image, reference, prediction, instant."""
+    """What has been seen of one sequence: by frame what `_frames_of` yields of it."""
 
     sample: EchoDataSample
-    frames: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, str]] = field(default_factory=dict)
+    frames: dict[int, tuple] = field(default_factory=dict)
 
     def pictures(self, height: int) -> list[np.ndarray]:
         """Return a picture a frame, in the order of the film."""
@@ -35,22 +36,21 @@ class _SeenFilm:
         size = display_size(meta.native_size, meta.spacing, height)
         title = f"{meta.patient} · {meta.view}"
         pictures = []
-        for frame, (image, reference, prediction, instant) in sorted(self.frames.items()):
+        for frame, (instant, *maps, counted) in sorted(self.frames.items()):
             place = f"frame {frame}" + (f" · {instant}" if instant else "")
-            pictures.append(
-                comparison(image, reference, prediction, meta.structures, size, title, place)
-            )
+            pictures.append(comparison(*maps, meta.structures, size, title, place, counted))
         return pictures
 
 
 def _frames_of(
     inputs: Tensor, sample: EchoDataSample
-) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield frame, instant, image, reference and prediction of each frame of a clip."""
+) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, np.ndarray, list[bool]]]:
+    """Yield frame, instant, image, reference, prediction and what counts of each frame."""
     height, width = sample.valid_size
     images = inputs[:, 0, :height, :width].clamp(0, 255).to(torch.uint8).cpu().numpy()
     references, predictions = sample.native_labels.cpu().numpy(), sample.pred_labels.cpu().numpy()
-    yield from zip(sample.frames, sample.instants, images, references, predictions, strict=True)
+    maps, cases = (images, references, predictions), counted_cases(sample).tolist()
+    yield from zip(sample.frames, sample.instants, *maps, cases, strict=True)
 
 
 @HOOKS.register_module()
@@ -99,11 +99,10 @@ class OverlayHook(Hook):
             name, meta = sample.sequence, EchoDataSample(metainfo=sample.metainfo)
             if name not in self._films and len(self._films) < self.num_films:
                 self._films[name] = _SeenFilm(meta)
-            for frame, instant, image, reference, prediction in _frames_of(inputs, sample):
+            for frame, *seen in _frames_of(inputs, sample):
                 if name in self._films:  # a frame that another clip has brought already is left
-                    seen = image, reference, prediction, instant
                     self._films[name].frames.setdefault(frame, seen)
-                self._cases.offer(meta, frame, instant, image, reference, prediction)
+                self._cases.offer(meta, frame, *seen)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the films and the cases, on the first process."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 
 
@@ -49,3 +53,39 @@ class CaseMetric(BaseMetric):
             The metrics, on every process.
         """
         return super().evaluate(sys.maxsize)
+
+
+def counted_cases(sample: Mapping[str, Any]) -> np.ndarray:
+    """Say what is measured of a predicted sample.
+
+    Args:
+        sample: An `EchoDataSample`, or one as a dict.
+
+    Returns:
+        (T, K) bool: what is ``labelled``, but nothing of a frame whose masks were ``given``.
+    """
+    frames, labelled = [int(frame) for frame in sample.get("frames")], sample.get("labelled")
+    counted = np.ones((len(frames), len(sample.get("structures"))), bool)
+    if labelled is not None:
+        counted = to_numpy(labelled).copy()
+    # A short film is played to and fro: a given frame may come again.
+    counted[np.isin(frames, sorted(given_frames(sample)))] = False
+    return counted
+
+
+def given_frames(sample: Mapping[str, Any]) -> set[int]:
+    """Indices of the frames of a sample whose masks the segmentor was given."""
+    given = sample.get("given")
+    pairs = () if given is None else zip(sample.get("frames"), to_numpy(given), strict=True)
+    return {int(frame) for frame, is_given in pairs if is_given}
+
+
+def given_note(clips: Iterable[Any]) -> tuple[int, str]:
+    """Count the frames of clips (`ScoredClip`) whose masks were given, and say so in a line."""
+    count = len({(clip.sequence, frame) for clip in clips for frame in clip.given})
+    return count, f"{count} frames whose masks were given are in no number" if count else ""
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A tensor or an array as an array."""
+    return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)

@@ -21,7 +21,7 @@ from echozoo.evaluation.functional.ejection_fraction import (
     EjectionFraction,
     ejection_fraction_of_disks,
 )
-from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.metrics.case_metric import CaseMetric, given_note
 from echozoo.evaluation.metrics.segmentation_metric import ScoredClip, case_masks, merge_clips
 from echozoo.evaluation.patients import info_reference
 from echozoo.evaluation.report import origin, write_content, write_rows
@@ -121,7 +121,8 @@ class EjectionFractionMetric(CaseMetric):
         }
         if self.report:
             title = f"predicted against reference masks, {_named(methods)}, step {self.step}"
-            print_log(f"\n{report.agreement_table(title, comparison)}", logger="current")
+            table, (_, note) = report.agreement_table(title, comparison), given_note(results)
+            print_log(f"\n{table}{note and chr(10) + note}", logger="current")
             if informed:
                 title = f"predicted against {informed[0].info.method}, {len(informed)} patients"
                 print_log(f"\n{report.agreement_table(title, with_info)}", logger="current")
@@ -190,7 +191,7 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
                         "reference": disks(labels[place] == lv + 1, sample["spacing"]),
                     }
                 ]
-    return ScoredClip(sample["sequence"], frames, rows)
+    return ScoredClip.of(sample, rows)
 
 
 def patient_results(rows: Iterable[dict[str, Any]], step: str) -> list[PatientResult]:

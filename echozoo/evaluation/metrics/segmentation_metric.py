@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.logging import print_log
 
 from echozoo.datasets.shared_frames import rank
@@ -24,7 +23,13 @@ from echozoo.evaluation.functional.aggregate import (
 )
 from echozoo.evaluation.functional.overlap import dice, iou
 from echozoo.evaluation.functional.surface import hd_px, surface_distances
-from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.metrics.case_metric import (
+    CaseMetric,
+    counted_cases,
+    given_frames,
+    given_note,
+    to_numpy,
+)
 from echozoo.evaluation.report import flags_note, results_table, write_csv, write_json
 from echozoo.postprocessing.plausibility import areas_of, film_flags, frame_flags
 from echozoo.registry import METRICS
@@ -43,6 +48,17 @@ class ScoredClip:
     """Every frame of the clip in its order, repetitions included."""
     rows: dict[int, list[dict[str, Any]]]
     """For each distinct frame one row a labelled structure."""
+    patient: str = ""
+    view: str = ""
+    given: tuple[int, ...] = ()
+    """Frames whose masks the segmentor was given; they have no rows."""
+
+    @classmethod
+    def of(cls, sample: dict[str, Any], rows: dict[int, list[dict[str, Any]]]) -> ScoredClip:
+        """What a predicted sample leaves."""
+        frames = tuple(int(frame) for frame in sample["frames"])
+        given = tuple(sorted(given_frames(sample)))
+        return cls(sample["sequence"], frames, rows, sample["patient"], sample["view"], given)
 
 
 @METRICS.register_module(name=["SegmentationMetric", "CAMUSMetric"])
@@ -64,7 +80,8 @@ class SegmentationMetric(CaseMetric):
 
     Every frame of every film counts once: where clips overlap, in the clip that shows most frames
     on both sides of it; where a clip repeats a frame (short films are padded so), at the first
-    of its places. What is not ``labelled`` is no case. The cases of all processes are gathered in
+    of its places. What is not ``labelled`` is no case, nor is a frame whose masks were ``given``,
+    as a memory's first frame is. The cases of all processes are gathered in
     memory, without files. Configs of earlier versions know the metric as ``CAMUSMetric``.
 
     Args:
@@ -113,10 +130,11 @@ class SegmentationMetric(CaseMetric):
             DataError: Nothing is labelled.
         """
         rows = merge_clips(results)
+        given, note = given_note(results)
         if not rows:
             raise DataError(
-                f"{len(results)} clips and no labelled frame in them, wanted one at least; test on"
-                " data with masks"
+                f"{len(results)} clips and no labelled frame in them, {given} with given masks"
+                " aside; wanted one at least; test on data with masks, in longer clips"
             )
         structures = tuple(dict.fromkeys(row["structure"] for row in rows))
         metrics = (*OVERLAP, *(SURFACE if self.surface else ()), EMPTY_AS_0)
@@ -124,11 +142,12 @@ class SegmentationMetric(CaseMetric):
         summaries = summarise(rows, metrics, structures, n_resamples, self.seed)
         if self.report:
             flag_films(rows)
-            print_log(f"\n{results_table(summaries)}\n{flags_note(rows)}", logger="current")
+            lines = results_table(summaries), flags_note(rows), *([note] if note else [])
+            print_log("\n" + "\n".join(lines), logger="current")
             if self.out_dir is not None:
                 write_csv(self.out_dir, rows)
                 bootstrap = {"n_resamples": self.n_resamples, "seed": self.seed}
-                write_json(self.out_dir, summaries, self.config_name, bootstrap)
+                write_json(self.out_dir, summaries, self.config_name, bootstrap, given)
         return _flatten([s for s in summaries if s.instant == s.view == ALL])
 
 
@@ -170,7 +189,7 @@ def score_clip(sample: dict[str, Any], surface: bool = True, flagged: bool = Fal
         ]
         if flagged:
             _flag(rows[frame], sample, place)
-    return ScoredClip(sample["sequence"], frames, rows)
+    return ScoredClip.of(sample, rows)
 
 
 def flag_films(rows: Sequence[dict[str, Any]]) -> None:
@@ -226,8 +245,8 @@ def case_masks(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
         sample: An `EchoDataSample` as a dict, predictions included.
 
     Returns:
-        Predictions (T, K, H0, W0), the label map (T, H0, W0), and of which structures of which
-        frames it is one (T, K) bool.
+        Predictions (T, K, H0, W0), the label map (T, H0, W0), and which structures of which frames
+        count (T, K) bool, see `counted_cases`.
 
     Raises:
         DataError: They are missing or do not fit one another.
@@ -238,7 +257,7 @@ def case_masks(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
                 f"{sample['sequence']}: the sample has no {field}; test with a dataset in "
                 "test_mode and a segmentor in mode 'predict'"
             )
-    predictions, labels = _to_numpy(sample["pred_masks"]), _to_numpy(sample["native_labels"])
+    predictions, labels = to_numpy(sample["pred_masks"]), to_numpy(sample["native_labels"])
     frames, size = labels.shape[:1], labels.shape[1:]
     wanted = (*frames, len(sample["structures"]), *size)
     if predictions.shape != wanted:
@@ -246,10 +265,7 @@ def case_masks(sample: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarr
             f"{sample['sequence']}: pred_masks are {predictions.shape}, wanted {wanted} "
             "(frames, structures, height, width of the reference)"
         )
-    labelled = sample.get("labelled")
-    if labelled is None:
-        labelled = np.ones(predictions.shape[:2], bool)
-    return predictions, labels, _to_numpy(labelled)
+    return predictions, labels, counted_cases(sample)
 
 
 def predicted_labels(sample: dict[str, Any], place: int) -> np.ndarray:
@@ -264,13 +280,9 @@ def predicted_labels(sample: dict[str, Any], place: int) -> np.ndarray:
         the first structure's.
     """
     if sample.get("pred_labels") is not None:
-        return _to_numpy(sample["pred_labels"][place])
-    masks = _to_numpy(sample["pred_masks"][place])
+        return to_numpy(sample["pred_labels"][place])
+    masks = to_numpy(sample["pred_masks"][place])
     return np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0)
-
-
-def _to_numpy(array: Any) -> np.ndarray:
-    return array.cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 def _score(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from echozoo.evaluation import temporal_report as report
 from echozoo.evaluation.functional.attributes import columns, frame_attributes
 from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, judge
 from echozoo.evaluation.limits import TemporalLimits, load_limits
-from echozoo.evaluation.metrics.case_metric import CaseMetric
+from echozoo.evaluation.metrics.case_metric import CaseMetric, given_note
 from echozoo.evaluation.metrics.segmentation_metric import (
     ScoredClip,
     case_masks,
@@ -34,10 +34,10 @@ class TemporalConsistencyMetric(CaseMetric):
     frame's predicted label map are measured on the native grid, in mm, cm2 and degrees; a frame is
     inconsistent where one of them is too far from the mean of its neighbours', or cannot be
     measured (see `echozoo.evaluation.functional.temporal`). With structures "lv" alone four
-    attributes are judged. Frames without the labels of all structures are passed over. Films of
-    fewer than three frames (ED and ES stills), with frames missing between, or of unknown spacing
-    cannot be judged: they are in no count, and said in one line. Frames that several clips show
-    count once, as in `SegmentationMetric`.
+    attributes are judged. Frames without the labels of all structures, or whose masks were given,
+    are passed over. Films of fewer than three frames (ED and ES stills), with frames missing
+    between, or of unknown spacing cannot be judged: they are in no count, and said in one line.
+    Frames that several clips show count once, as in `SegmentationMetric`.
 
     The reference masks are judged beside the predictions: their counts are the floor, and where
     they are not 0, the limits are not those of this data set. On generated films the limits of
@@ -95,6 +95,7 @@ class TemporalConsistencyMetric(CaseMetric):
             Metrics without prefix.
         """
         films = judge_films(merge_clips(results), self.limits)
+        films += films_without_frames(results, {film.sequence for film in films})
         judged = [film for film in films if not film.unjudged]
         keys = _judged_attributes(films, self.limits)
         counts = {side: report.count(judged, side) for side in SIDES}
@@ -105,6 +106,8 @@ class TemporalConsistencyMetric(CaseMetric):
                 print_log(f"\n{report.table(counts, spread, self.limits, keys)}", logger="current")
             if unjudged:
                 print_log(report.unjudged_line(unjudged, len(films)), logger="current")
+            if note := given_note(results)[1]:
+                print_log(f"temporal consistency: {note}", logger="current")
             if self.out_dir is not None:
                 folder = Path(self.out_dir)
                 write_rows(folder / "temporal.csv", report.sequence_rows(films, keys))
@@ -148,7 +151,7 @@ def measure_clip(sample: dict[str, Any]) -> ScoredClip:
                 for side, one in zip(SIDES, maps, strict=True)
             }
         ]
-    return ScoredClip(sample["sequence"], frames, rows)
+    return ScoredClip.of(sample, rows)
 
 
 def judge_films(rows: Iterable[dict[str, Any]], limits: TemporalLimits) -> list[FilmResult]:
@@ -181,6 +184,22 @@ def judge_films(rows: Iterable[dict[str, Any]], limits: TemporalLimits) -> list[
             )
         )
     return films
+
+
+def films_without_frames(clips: Iterable[ScoredClip], known: Container[str]) -> list[FilmResult]:
+    """The films of which no frame could be measured: they are not judged, but there.
+
+    Args:
+        clips: As `measure_clip` makes them.
+        known: Sequences of the other films.
+    """
+    absent = {clip.sequence: clip for clip in clips if clip.sequence not in known}
+    nothing: dict[str, dict] = {side: {} for side in SIDES}
+    why = "without a frame whose structures are all labelled"
+    return [
+        FilmResult(clip.patient, clip.view, sequence, (), (), nothing, {}, why)
+        for sequence, clip in sorted(absent.items())
+    ]
 
 
 def _unjudged(frames: Sequence[int], values: Mapping[str, Any], limits: TemporalLimits) -> str:

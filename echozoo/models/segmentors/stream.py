@@ -146,6 +146,8 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
             return self._loss(logits, data_samples, seen)
         for sample, clip in zip(data_samples, logits, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
+            if self.prompt_head is None:  # of clicks the masks are this model's own
+                sample.given = torch.tensor([t in given for t in range(num_frames)])
             if self.measure_loss and has_labels(sample):
                 sample.loss = summed(self._loss(clip[None], [sample], seen))
         return list(data_samples)

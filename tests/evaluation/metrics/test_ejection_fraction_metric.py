@@ -23,6 +23,7 @@ from echozoo.structures import EchoDataSample
 SPACING = (0.8, 1.0)
 STRUCTURES = ("lv", "myo", "la")
 QUIET = dict(n_resamples=20)
+MODULE = "echozoo.evaluation.metrics.ejection_fraction_metric"
 
 
 def ventricle(length: float, width: float) -> np.ndarray:
@@ -127,6 +128,24 @@ def test_without_ed_or_lv_or_spacing_there_is_nothing_to_measure() -> None:
         found = evaluate([sample_of(0, "4CH", **changes)])
         assert found["num_patients"] == 0
         assert math.isnan(found["ef_mae_pp"])
+
+
+@pytest.mark.parametrize("left", ["labelled", "given"])
+def test_frames_without_a_label_or_with_given_masks_are_not_measured(monkeypatch, left) -> None:
+    shown = []
+    monkeypatch.setattr(f"{MODULE}.print_log", lambda text, **_: shown.append(text))
+    clips = samples(3)
+    wanted = evaluate([*clips[:3], *clips[4:]])
+    if left == "labelled":
+        clips[3].labelled = torch.ones(3, 3, dtype=torch.bool)
+        clips[3].labelled[2, 0] = False  # the LV at ES of one view
+        clips[3].native_labels[2] = 255
+    else:
+        clips[3].given = torch.tensor([False, False, True])
+    shown.clear()
+    assert evaluate(clips) == wanted
+    note = "1 frames whose masks were given are in no number"
+    assert (note in shown[0]) == (left == "given")
 
 
 def test_info_files_are_compared_in_their_own_convention() -> None:

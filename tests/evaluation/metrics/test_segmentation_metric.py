@@ -97,6 +97,25 @@ def test_what_is_not_labelled_is_no_case(tmp_path: Path) -> None:
     assert len((tmp_path / "results.csv").read_text().splitlines()) == 3
 
 
+def test_given_frames_are_in_no_number_and_said(tmp_path: Path, monkeypatch) -> None:
+    shown = []
+    module = "echozoo.evaluation.metrics.segmentation_metric.print_log"
+    monkeypatch.setattr(module, lambda text, **_: shown.append(text))
+    clips = [sample_of(k, frames=(0, 9, 0)) for k in range(2)]  # to and fro: a short film
+    wanted = evaluate([sample_of(k, frames=(9, 9, 9)) for k in range(2)], report=False)
+    for clip in clips:
+        clip.given = torch.tensor([True, False, False])
+        clip.native_labels[[0, 2]] = 0
+    found = evaluate(clips, out_dir=str(tmp_path))
+    assert found["camus/num_images"] == wanted["camus/num_images"] == 2
+    assert "2 frames whose masks were given are in no number" in shown[0]
+    assert json.loads((tmp_path / "results.json").read_text())["given_frames"] == 2
+    for clip in clips:
+        clip.given = torch.ones(3, dtype=torch.bool)
+    with pytest.raises(DataError, match="no labelled frame in them, 4 with given masks aside"):
+        evaluate(clips)
+
+
 def test_nothing_labelled_is_said() -> None:
     sample = sample_of(0)
     sample.labelled = torch.zeros(2, 3, dtype=torch.bool)

@@ -178,6 +178,39 @@ def test_what_cannot_be_judged_is_not_zero(monkeypatch, tmp_path: Path) -> None:
     assert (judged["tci_frames"], judged["num_frames"]) == (0, FRAMES)
 
 
+def test_frames_without_a_whole_label_are_passed_over_and_films_of_them_are_unjudged(
+    monkeypatch, tmp_path: Path
+) -> None:
+    shown = []
+    monkeypatch.setattr(f"{MODULE}.print_log", lambda text, **_: shown.append(text))
+    jump = film(0)
+    jump[7] = film(0)[0]  # far from its neighbours, at a frame that nobody has labelled
+    clips = [clip(0, jump), clip(1, film(1)), clip(2, film(2))]
+    assert evaluate(clips[:1])["tci_frames"] > 0
+    for one, unlabelled in zip(clips, ([7, 8], [], range(FRAMES)), strict=True):
+        labelled = torch.ones(FRAMES, 3, dtype=torch.bool)
+        labelled[list(unlabelled), 1] = False
+        one.labelled = labelled
+        one.native_labels[~labelled.all(1)] = 255
+    shown.clear()
+    found = evaluate(clips, out_dir=str(tmp_path))
+    assert (found["num_frames"], found["num_sequences"]) == (7 + FRAMES, 2)
+    assert (found["tci_frames"], found["num_unjudged_sequences"]) == (0, 1)
+    assert "1 of 3 films not judged: 1 without a frame whose structures are all" in shown[-1]
+    with open(tmp_path / "temporal.csv", newline="") as file:
+        row = list(csv.DictReader(file))[2]
+    assert (row["patient"], row["view"], row["frames"]) == ("patient0002", "4CH", "0")
+
+
+def test_given_frames_are_not_judged(monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr(f"{MODULE}.print_log", lambda text, **_: shown.append(text))
+    one = clip(0, film(0))
+    one.given = torch.tensor([True, *[False] * (FRAMES - 2), True])
+    assert evaluate([one])["num_frames"] == FRAMES - 2
+    assert "2 frames whose masks were given are in no number" in shown[-1]
+
+
 def test_an_lv_alone_has_four_attributes(monkeypatch) -> None:
     shown = []
     monkeypatch.setattr(f"{MODULE}.print_log", lambda text, **_: shown.append(text))

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from echozoo.models.memories.state import SpaceTimeState
 from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
+from echozoo.structures import EchoDataSample
 
 CONFIGS = ("stm", "stcn", "xmem", "xmem_pp", "memsam")
 
@@ -84,6 +85,22 @@ def test_a_state_is_saved_and_read_without_code(model):
     read = SpaceTimeState.from_dict(torch.load(file, weights_only=True))
     logits = [model.stream(cut(features, 3, 4), state=one, start=3)[0] for one in (state, read)]
     assert torch.equal(*logits)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "given"), [("stm", [0]), ("xmem_pp", [0, 4]), ("memsam", None)], ids=str
+)
+def test_predictions_say_which_masks_were_given(name, given):
+    model, frames = build(name), 5
+    sample = EchoDataSample(metainfo=dict(structures=("lv", "myo", "la"), native_size=(96, 96)))
+    sample.set_metainfo(dict(input_size=(96, 96), valid_size=(96, 96)))
+    sample.mask_prompts = marked(structures=3).expand(frames, -1, -1, -1)
+    sample.points = torch.full((frames, 3, 1, 2), 40.0)
+    sample.point_labels = torch.ones(frames, 3, 1, dtype=torch.int64)
+    (found,) = model(film(frames).unflatten(0, (1, frames)), [sample], mode="predict")
+    places = found.given.nonzero().flatten().tolist() if "given" in found else None
+    assert places == given, "masks that follow from a click are the model's own"
 
 
 @torch.no_grad()
