@@ -37,7 +37,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
-    dict(type="CosineAnnealingLR", T_max=24, by_epoch=True, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=24)
 # What is validated and saved is an average of the weights, over the last tenth of the steps or 200.
@@ -62,7 +62,7 @@ scales = dict(
         test_dataloader=_tiny_data,
         param_scheduler=[
             dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=50),
-            dict(type="CosineAnnealingLR", T_max=15, by_epoch=True, convert_to_iter_based=True),
+            dict(type="CosineAnnealingLR", convert_to_iter_based=True),
         ],
         train_cfg=dict(max_epochs=15, val_interval=5),
     )

@@ -31,7 +31,7 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type="SGD", lr=0.05, momentum=0.9, weight_decay=1e-4),
     clip_grad=dict(max_norm=12.0),
 )
-param_scheduler = [dict(type="PolyLR", power=0.9, end=100, convert_to_iter_based=True)]
+param_scheduler = [dict(type="PolyLR", power=0.9, convert_to_iter_based=True)]
 
 _published_data = dict(dataset=dict(image_size=(224, 224)))
 # --scale tiny: a quarter of the channels, 96 x 96.
@@ -51,7 +51,7 @@ scales = {
         val_dataloader=_tiny_data,
         test_dataloader=_tiny_data,
         optim_wrapper=dict(optimizer=dict(_delete_=True, type="AdamW", lr=2e-3, weight_decay=0.01)),
-        param_scheduler=[dict(type="PolyLR", power=0.9, end=15, convert_to_iter_based=True)],
+        param_scheduler=[dict(type="PolyLR", power=0.9, convert_to_iter_based=True)],
         train_cfg=dict(max_epochs=15, val_interval=5),
     ),
 }

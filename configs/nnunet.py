@@ -33,7 +33,7 @@ optim_wrapper = dict(
     ),
     clip_grad=dict(max_norm=12.0),
 )
-param_scheduler = [dict(type="PolyLR", power=0.9, end=100, convert_to_iter_based=True)]
+param_scheduler = [dict(type="PolyLR", power=0.9, convert_to_iter_based=True)]
 
 # --scale tiny: five stages of a third of the channels, 96 x 96.
 _tiny_data = dict(dataset=dict(image_size=(96, 96)))
@@ -44,7 +44,7 @@ scales = dict(
         train_dataloader=dict(batch_size=4, **_tiny_data),
         val_dataloader=_tiny_data,
         test_dataloader=_tiny_data,
-        param_scheduler=[dict(type="PolyLR", power=0.9, end=15, convert_to_iter_based=True)],
+        param_scheduler=[dict(type="PolyLR", power=0.9, convert_to_iter_based=True)],
         train_cfg=dict(max_epochs=15, val_interval=5),
     )
 )

@@ -43,7 +43,7 @@ scales = dict(
         val_dataloader=_tiny_data,
         test_dataloader=_tiny_data,
         optim_wrapper=dict(optimizer=dict(lr=2e-3)),
-        param_scheduler=[dict(type="PolyLR", power=0.9, end=15, convert_to_iter_based=True)],
+        param_scheduler=[dict(type="PolyLR", power=0.9, convert_to_iter_based=True)],
         train_cfg=dict(max_epochs=15, val_interval=5),
     )
 )

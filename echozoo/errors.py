@@ -48,6 +48,10 @@ class ConfigError(EchoZooError):
     """A config or an option on the command line asks for what cannot be."""
 
 
+class TrainingError(EchoZooError):
+    """A training has come to where it cannot go on."""
+
+
 def one_line(text: str) -> str:
     r"""Escape what would break a line or a terminal: names of files may hold anything.
 

@@ -21,6 +21,7 @@ custom_hooks = [
     dict(type="PlainCheckpointHook"),
     dict(type="OverlayHook"),
     dict(type="CurvesHook"),
+    dict(type="FiniteHook"),
 ]
 
 env_cfg = dict(

@@ -25,7 +25,7 @@ scales = dict(
         ),
         param_scheduler=[
             dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
-            dict(type="CosineAnnealingLR", T_max=15, by_epoch=True, convert_to_iter_based=True),
+            dict(type="CosineAnnealingLR", convert_to_iter_based=True),
         ],
         train_cfg=dict(max_epochs=15, val_interval=5),
     )

@@ -62,9 +62,9 @@ def _from_worker(error: errors.EchoZooError) -> errors.EchoZooError:
     message = str(error)
     if "Original Traceback" not in message:
         return error
-    # The last line of a traceback is "<module>.<class>: <message>".
-    name = type(error).__qualname__
-    found = re.findall(rf"^(?:[\w.]+\.)?{name}: (.+)$", message, flags=re.MULTILINE)
+    # The last line of a traceback is "<module>.<class>: <message>"; the lines were made one.
+    last = message.rstrip("\\n").split("\\n")[-1]
+    found = re.findall(rf"^(?:[\w.]+\.)?{type(error).__qualname__}: (.+)$", last)
     return type(error)(found[-1]) if found else error
 
 

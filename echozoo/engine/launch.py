@@ -15,11 +15,12 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from echozoo.engine import safe_checkpoints  # noqa: F401 (in force once it is imported)
-from echozoo.engine.config_file import load_config
 from echozoo.engine.config_options import accepts, check_options
 from echozoo.engine.distributed import prepare_processes
-from echozoo.engine.scales import apply_scale
+from echozoo.engine.scales import load_scaled
+from echozoo.engine.schedules import follow_length, training_length
 from echozoo.errors import ConfigError
+from echozoo.notices import notice
 from echozoo.registry import DATASETS, METRICS, RUNNERS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -103,8 +104,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
     """Load the config that the command line names and apply the options to it.
 
-    Later ones win: the config's own values, ``--scale``, ``--data-root``, ``--dataset``,
-    ``--cfg-options``.
+    Later ones win: the values of the file that declares the scale, ``--scale``, the values of
+    files that inherit from it, ``--data-root``, ``--dataset``, ``--cfg-options``.
 
     Args:
         args: Parsed arguments with ``config`` and those of `add_options`.
@@ -116,8 +117,7 @@ def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
     Raises:
         ConfigError: The file, a key or a value is wrong.
     """
-    cfg = load_config(args.config)
-    apply_scale(cfg, args.scale)
+    cfg = load_scaled(args.config, args.scale)
     cfg.launcher = args.launcher
     run_name = "_".join(filter(None, (Path(args.config).stem, args.scale)))
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{run_name}"
@@ -143,10 +143,14 @@ def set_options(cfg: Config, values: dict[str, Any]) -> None:
         ConfigError: A key or a value is wrong.
     """
     check_options(cfg._cfg_dict, values, "--cfg-options")
+    length = training_length(cfg)
     try:
         cfg.merge_from_dict(values)
     except (TypeError, KeyError, IndexError) as error:
         raise ConfigError(f"--cfg-options: {' '.join(str(error).split())}") from error
+    if not any(key.startswith("param_scheduler") for key in values):
+        for line in follow_length(cfg, length):
+            notice(line)
 
 
 def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from echozoo.engine.safe_checkpoints import load_from_file
+from echozoo.engine.schedules import ResumedSchedule
 from echozoo.errors import CheckpointError
 from echozoo.models.checkpoints import initialise
 from echozoo.registry import RUNNERS
@@ -88,6 +89,27 @@ class QuietRunner(Runner):
         """Test the model, all of whose weights must come from the checkpoint."""
         self._only_tests = True
         return super().test()
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Go on from a checkpoint's place, weights and moments by this config's schedule.
+
+        Args:
+            filename: The checkpoint.
+            *args: As for mmengine's.
+            **kwargs: As for mmengine's.
+
+        Raises:
+            CheckpointError: It does not fit the model or the optimiser.
+        """
+        schedule = ResumedSchedule(self)
+        try:
+            super().resume(filename, *args, **kwargs)
+            schedule.apply()
+        except (KeyError, ValueError) as error:  # torch's too, of parameters and their moments
+            raise CheckpointError(
+                f"{filename}: what trained is not what trains now ({error}); give the config that "
+                "it was trained with, or start from its weights: --cfg-options load_from=FILE"
+            ) from error
 
     def load_checkpoint(
         self,

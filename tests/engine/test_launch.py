@@ -71,7 +71,7 @@ def test_work_dir_and_seed(read):
         ("--cfg-options model.widht=3", "ToyModel has no 'widht'; did you mean width?"),
         ("--cfg-options default_hooks.checkpont.interval=3", "did you mean checkpoint?"),
         ("--cfg-options train_dataloader.batchsize=3", "did you mean batch_size?"),
-        ("--cfg-options custom_hooks.9.type=X", "custom_hooks is a list of 3, found '9'"),
+        ("--cfg-options custom_hooks.9.type=X", "custom_hooks is a list of 4, found '9'"),
         ("--cfg-options custom_hooks.0.foo=1", "EpochSeedHook has no 'foo'"),
         ("--cfg-options model.type.x=1", "model.type is 'ToyModel' and has no 'x'"),
         ("--dataset splt=ratio", "--dataset splt: ToyData has no 'splt'; did you mean split?"),

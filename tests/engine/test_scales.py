@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from echozoo.engine.config_file import load_config
-from echozoo.engine.scales import apply_scale
+from echozoo.engine.scales import apply_scale, load_scaled
 from echozoo.errors import ConfigError
 
 BASE = """
@@ -57,3 +57,23 @@ def test_a_config_without_scales_has_none(tmp_path):
     (tmp_path / "plain.py").write_text('model = dict(type="M")')
     with pytest.raises(ConfigError, match="it has none"):
         apply_scale(load_config(tmp_path / "plain.py"), "tiny")
+
+
+def test_what_a_child_sets_that_does_not_mention_the_scale_it_sets_at_every_size(tmp_path):
+    (tmp_path / "base.py").write_text(BASE)
+    (tmp_path / "own.py").write_text(
+        '_base_ = "base.py"\nmodel = dict(width=64)\nfrozen = ("c",)\n'
+    )
+    (tmp_path / "leaf.py").write_text('_base_ = "own.py"\ntrain_cfg = dict(max_epochs=7)\n')
+    cfg = load_scaled(tmp_path / "leaf.py", "tiny")
+    assert (cfg.model.width, cfg.frozen, cfg.train_cfg.max_epochs) == (64, ("c",), 7)
+    assert "scales" not in cfg
+    assert load_scaled(tmp_path / "leaf.py", None).model.width == 64
+
+
+def test_a_child_that_mentions_the_scale_leaves_it_the_rest(tmp_path):
+    (tmp_path / "base.py").write_text(BASE)
+    own = "scales = dict(tiny=dict(frozen=('c',)))"
+    (tmp_path / "own.py").write_text(f'_base_ = "base.py"\nmodel = dict(width=32)\n{own}\n')
+    cfg = load_scaled(tmp_path / "own.py", "tiny")
+    assert (cfg.model.width, cfg.frozen) == (8, ("c",))

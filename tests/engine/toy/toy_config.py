@@ -36,6 +36,7 @@ custom_hooks = [
     dict(type="EpochSeedHook"),
     dict(type="ParameterTableHook"),
     dict(type="PlainCheckpointHook"),
+    dict(type="FiniteHook"),
 ]
 randomness = dict(seed=3)
 visualizer = dict(type="Visualizer", vis_backends=[])
