@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, Tes
 from torch.utils.data import DataLoader
 
 from echozoo import registry
+from echozoo.engine.option_kinds import wrong_kind
 from echozoo.errors import ConfigError
 
 # What Runner.from_cfg and its helpers read from a config beside the Runner's own parameters.
@@ -112,7 +113,7 @@ def _allowed(node: dict, path: str) -> set[str] | None:
 
 
 def check_options(root: dict, options: dict[str, Any], flag: str) -> None:
-    """Refuse options that name no part of a config and no parameter of its parts.
+    """Refuse options that name nothing in a config, or are of the wrong kind for what they name.
 
     Args:
         root: The config, or a part of it, that the options are for.
@@ -120,26 +121,39 @@ def check_options(root: dict, options: dict[str, Any], flag: str) -> None:
         flag: What gave them on the command line, for the message.
 
     Raises:
-        ConfigError: A key is unknown; the message names the closest one.
+        ConfigError: A key is unknown, and the message names the closest one; or a value is of
+            another kind than the one that the config has, or than the part's parameter.
     """
-    for full_key in options:
-        node: Any = root
-        walked: list[str] = []
-        for key in full_key.split("."):
-            path = ".".join(walked)
-            message = f"{flag} {full_key}: "
-            if isinstance(node, dict):
-                if key not in node:
-                    _check_new_key(node, path, key, message)
-                    break  # a new key: what lies below it is new as well
-                node = node[key]
-            elif isinstance(node, (list, tuple)):
-                if not key.isdigit() or int(key) >= len(node):
-                    raise ConfigError(f"{message}{path} is a list of {len(node)}, found {key!r}")
-                node = node[int(key)]
-            else:
-                raise ConfigError(f"{message}{path} is {node!r} and has no {key!r}")
-            walked.append(key)
+    for full_key, value in options.items():
+        _check_option(root, full_key.split("."), value, f"{flag} {full_key}: ")
+
+
+def _check_option(root: dict, keys: list[str], value: Any, message: str) -> None:
+    node: Any = root
+    for depth, key in enumerate(keys):
+        path = ".".join(keys[:depth])
+        if isinstance(node, dict):
+            if key not in node:
+                _check_new_key(node, path, key, message)
+            if depth == len(keys) - 1:
+                _check_value(node, path, key, value, message)
+            if key not in node:
+                return  # what lies below a new key is new as well
+            node = node[key]
+        elif isinstance(node, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(f"{message}{path} is a list of {len(node)}, found {key!r}")
+            node = node[int(key)]
+        else:
+            raise ConfigError(f"{message}{path} is {node!r} and has no {key!r}")
+
+
+def _check_value(node: dict, path: str, key: str, value: Any, message: str) -> None:
+    owners = registered(node["type"]) if isinstance(node.get("type"), str) else []
+    owners += [DataLoader] if path.endswith("_dataloader") else []
+    wanted = wrong_kind(value, node.get(key), owners[0] if owners else None, key)
+    if wanted:
+        raise ConfigError(f"{message}found {value!r}, wanted {wanted}")
 
 
 def _check_new_key(node: dict, path: str, key: str, message: str) -> None:

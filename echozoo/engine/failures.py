@@ -11,6 +11,7 @@ import re
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from mmengine.registry import Registry
 
@@ -18,6 +19,7 @@ from echozoo import errors, registry
 from echozoo.engine.config_options import closest, parameters_of, registered
 from echozoo.engine.distributed import launched_processes, launched_rank
 
+_BUILDERS = ("build_from_cfg", "build_dataloader")
 _UNKNOWN_PARAMETER = re.compile(
     r"(?P<cls>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
 )
@@ -71,7 +73,7 @@ def _from_worker(error: errors.EchoZooError) -> errors.EchoZooError:
 def _from_config(error: Exception) -> errors.ConfigError | None:
     """Return what a failed build says about the config; None where it is not about that."""
     frames = traceback.extract_tb(error.__traceback__)
-    if not any(frame.name == "build_from_cfg" for frame in frames):
+    if not any(frame.name in _BUILDERS for frame in frames):
         return None
     if isinstance(error, TypeError) and (found := _UNKNOWN_PARAMETER.search(str(error))):
         name, key = found["cls"], found["key"]
@@ -84,6 +86,11 @@ def _from_config(error: Exception) -> errors.ConfigError | None:
             f"no {kind} is named {name!r}{closest(name, _names(kind))} "
             "(a part of your own: name its module in custom_imports)"
         )
+    built = max(place for place, frame in enumerate(frames) if frame.name in _BUILDERS)
+    refused = isinstance(error, (TypeError, ValueError, AssertionError, ImportError))
+    if refused and all("site-packages" in Path(f.filename).parts for f in frames[built:]):
+        # A library says what it wants of its arguments, or that it is not installed.
+        return errors.ConfigError(" ".join(str(error).split()))
     return None
 
 

@@ -127,9 +127,18 @@ def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
         use_mixed_precision(cfg, args.amp)
     set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), args.dataset)
     set_options(cfg, args.cfg_options)
+    _check_counts(cfg, args.config)
     if needs_data:
         _check_data_root(cfg, args.config)
     return cfg
+
+
+def _check_counts(cfg: Config, path: str) -> None:
+    counts = [("train_cfg", key) for key in ("max_epochs", "max_iters", "val_interval")]
+    for part, key in counts + [(loader, "batch_size") for loader in LOADERS]:
+        value = (cfg.get(part) or {}).get(key)
+        if value is not None and value < 1:
+            raise ConfigError(f"{path}: {part}.{key} is {value}, wanted 1 or more")
 
 
 def set_options(cfg: Config, values: dict[str, Any]) -> None:
