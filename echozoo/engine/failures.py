@@ -72,6 +72,8 @@ def _from_worker(error: errors.EchoZooError) -> errors.EchoZooError:
 
 def _from_config(error: Exception) -> errors.ConfigError | None:
     """Return what a failed build says about the config; None where it is not about that."""
+    if isinstance(error, ImportError) and "pip install" in str(error):
+        return errors.ConfigError(" ".join(str(error).split()))  # of a visualizer's backend, say
     frames = traceback.extract_tb(error.__traceback__)
     if not any(frame.name in _BUILDERS for frame in frames):
         return None
@@ -87,9 +89,9 @@ def _from_config(error: Exception) -> errors.ConfigError | None:
             "(a part of your own: name its module in custom_imports)"
         )
     built = max(place for place, frame in enumerate(frames) if frame.name in _BUILDERS)
-    refused = isinstance(error, (TypeError, ValueError, AssertionError, ImportError))
+    refused = isinstance(error, (TypeError, ValueError, AssertionError))
     if refused and all("site-packages" in Path(f.filename).parts for f in frames[built:]):
-        # A library says what it wants of its arguments, or that it is not installed.
+        # A library says what it wants of its arguments.
         return errors.ConfigError(" ".join(str(error).split()))
     return None
 
