@@ -19,6 +19,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", help="a file whose parts tests/contracts is run on")
+    parser.addoption("--kills", type=int, default=3, help="how often a run is killed at random")
 
 
 @pytest.fixture(scope="session")

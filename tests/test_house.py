@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up; what shares a floor does not import each other.
 FLOORS = (
-    ("errors", "lazy", "notices", "upstream", "structures", "weights"),
+    ("errors", "lazy", "notices", "upstream", "structures", "weights", "whole_files"),
     ("compilers", "published_files", "registry", "run_folder"),
     ("films",),
     ("datasets", "phantom"),

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """Test a checkpoint on a config's test set: tables on the screen, as CSV and as JSON.
 
+A run's folder is enough: its own config is taken, at the scale that it was trained at. A config
+is Python code, a run's own too: test only runs that you trust.
+
+python tools/test.py work_dirs/samus_tra --data-root /data/CAMUS
 python tools/test.py configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
 python tools/test.py configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
 python tools/test.py configs/stored.py --data-root /data/CAMUS --cfg-options model.folder=MASKS
@@ -16,6 +20,7 @@ from mmengine.config import Config
 from echozoo import run_folder
 from echozoo.engine import failures, launch
 from echozoo.engine.distributed import process_group
+from echozoo.engine.fitting import check_fit
 from echozoo.errors import ConfigError, one_line_errors
 
 
@@ -24,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="a file of configs/")
+    parser.add_argument("config", help="a file of configs/, or a run's folder or checkpoint")
     parser.add_argument(
         "checkpoint",
         nargs="?",
@@ -44,9 +49,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Test."""
     args = parse_args()
-    if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
-        args.work_dir = str(Path(args.checkpoint, "int8")) if args.int8 else args.checkpoint
     with process_group(), failures.one_line():
+        if Path(args.config).is_dir() or Path(args.config).suffix == ".pth":
+            args.checkpoint = args.checkpoint or args.config
+            run = Path(args.config)
+            args.config = str(run_folder.find_config(run if run.is_dir() else run.parent))
+        if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
+            args.work_dir = str(Path(args.checkpoint, "int8" if args.int8 else ""))
         cfg = launch.read_config(args)
         cfg.load_from, cfg.resume = None, False
         if args.checkpoint:
@@ -55,12 +64,15 @@ def main() -> None:
         launch.collect_results(cfg)
         if args.int8:
             test_in_int8(cfg, args.amp)
-        runner = launch.build_runner(cfg, args.fast_cpu)
-        if not args.checkpoint and any(True for _ in runner.model.parameters()):
-            raise ConfigError(
-                f"{args.config}: no checkpoint: give one, or a run's folder, after the config"
-            )
-        runner.test()
+        if args.checkpoint:
+            check_fit(cfg)
+        with failures.full_disk(Path(cfg.work_dir)):
+            runner = launch.build_runner(cfg, args.fast_cpu)
+            if not args.checkpoint and any(True for _ in runner.model.parameters()):
+                raise ConfigError(
+                    f"{args.config}: no checkpoint: give one, or a run's folder, after the config"
+                )
+            runner.test()
 
 
 def test_in_int8(cfg: Config, amp: str | None) -> None:

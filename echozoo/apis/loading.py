@@ -86,13 +86,8 @@ def _resolve(config: str | Path | None, checkpoint: str | Path | None) -> tuple[
     if config.suffix == ".safetensors":
         return config, config if checkpoint is None else Path(checkpoint)
     if config.is_dir():
-        configs = sorted(config.glob("*.py"), key=lambda p: p.stat().st_mtime)
-        if not configs:
-            raise ConfigError(
-                f"{config}: no config in this folder; give a config or a run's folder"
-            )
         checkpoint = checkpoint or config
-        config = configs[-1]
+        config = run_folder.find_config(config)
     if checkpoint is None:
         return config, None
     return config, Path(run_folder.checkpoint_file(checkpoint, best=True))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from echozoo.engine.config_options import check_top_level
 from echozoo.errors import ConfigError
@@ -18,7 +21,8 @@ def load_config(path: str | Path) -> Config:
     """Load a config file.
 
     Modules that it names in ``custom_imports`` are looked for in the current folder and beside
-    the config as well, so that a part of one's own needs no installation.
+    the config as well, so that a part of one's own needs no installation. Both leave ``sys.path``
+    then: what libraries try to import later must not be found among somebody's films.
 
     Args:
         path: A ``.py`` config.
@@ -32,11 +36,11 @@ def load_config(path: str | Path) -> Config:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such config{_similar(path)}")
-    for folder in (str(Path.cwd()), str(path.resolve().parent)):
-        if folder not in sys.path:
-            sys.path.append(folder)
     try:
-        cfg = Config.fromfile(str(path))
+        cfg = Config.fromfile(str(path), import_custom_modules=False)
+        if cfg.get("custom_imports"):
+            with _importable(Path.cwd(), path.resolve().parent):
+                import_modules_from_strings(**cfg.custom_imports)
     except SyntaxError as error:
         raise ConfigError(f"{path}: {_syntax(path, error)}") from error
     except FileNotFoundError as error:
@@ -51,6 +55,17 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"{path}: {type(error).__name__}: {text}") from error
     check_top_level(cfg, str(path))
     return cfg
+
+
+@contextlib.contextmanager
+def _importable(*folders: Path) -> Iterator[None]:
+    """Let modules in some folders be imported in the code below."""
+    before = list(sys.path)
+    sys.path += [str(folder) for folder in folders if str(folder) not in sys.path]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _similar(path: Path) -> str:

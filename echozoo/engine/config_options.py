@@ -26,6 +26,8 @@ RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg
     "find_unused_parameters",
     "model_wrapper_cfg",
     "runner_type",
+    "scale",
+    "scales",
     "sync_bn",
 }
 # What mmengine takes from a part's config before the part's constructor sees it.

@@ -7,6 +7,7 @@ ends deep inside mmengine. Both become the `EchoZooError` that they are about.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import time
 import traceback
@@ -15,11 +16,24 @@ from pathlib import Path
 
 from mmengine.registry import Registry
 
-from echozoo import errors, registry
+from echozoo import errors, registry, run_folder
 from echozoo.engine.config_options import closest, parameters_of, registered
 from echozoo.engine.distributed import launched_processes, launched_rank
 
 _BUILDERS = ("build_from_cfg", "build_dataloader")
+# Why a file cannot be written, and what to do.
+_ALLOW = "choose a --work-dir that may be written"
+_DISK = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "let files be larger (ulimit -f)",
+    errno.EROFS: _ALLOW,
+    errno.EACCES: _ALLOW,
+    errno.EPERM: _ALLOW,
+    errno.ENOTDIR: _ALLOW,
+    errno.EEXIST: _ALLOW,
+    errno.EIO: "check the disk",
+}
 _UNKNOWN_PARAMETER = re.compile(
     r"(?P<cls>\w+)\.__init__\(\) got an unexpected keyword argument '(?P<key>\w+)'"
 )
@@ -52,6 +66,29 @@ def one_line() -> Iterator[None]:
         if known is None:
             raise
         raise known from None
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Let a disk that takes no more, or nothing at all, end a run in one line.
+
+    Args:
+        folder: The run's.
+
+    Raises:
+        StorageError: A file could not be written; the line names it and what there is to go on
+            from. Any other error passes unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        file = error.filename if isinstance(error.filename, str) else folder
+        last = run_folder.find_whole_checkpoint(folder)[0]
+        left = f"what is left is {last}: then go on with --resume" if last else "nothing is left"
+        message = f"{errors.StorageError.of(file, error)}: {_DISK[error.errno]}; {left}"
+        raise errors.StorageError(message) from error
 
 
 def _wait_for_others(seconds: float) -> None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from echozoo import run_folder
+from echozoo.engine.fitting import load_exactly, refuse_gaps
 from echozoo.engine.safe_checkpoints import load_from_file
 from echozoo.engine.schedules import ResumedSchedule
 from echozoo.errors import CheckpointError
 from echozoo.models.checkpoints import initialise
 from echozoo.registry import RUNNERS
+from echozoo.whole_files import written_whole
 
 # What a message has near its beginning that a user reads in the log file, if at all.
 _FILE_ONLY = (
@@ -36,7 +41,6 @@ _FILE_ONLY = (
 )
 # A metric of one structure, in the line that ends an epoch: the report and the file have it.
 _DETAIL = re.compile(r"  \w+/\w+/\w+: \S+")
-_KEYS_SHOWN = 4
 
 
 class _ScreenFormatter(logging.Formatter):
@@ -55,6 +59,11 @@ def _for_screen(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR or not any(part in message for part in _FILE_ONLY)
 
 
+def _raise(record: logging.LogRecord) -> None:
+    """Let a log that cannot be written end the run: logging would print a traceback a line."""
+    raise  # noqa: PLE0704  (called by logging where it has caught the error)
+
+
 @RUNNERS.register_module()
 class QuietRunner(Runner):
     """Runner whose environment, config and hook dumps go to the log file only.
@@ -69,7 +78,9 @@ class QuietRunner(Runner):
         """Build mmengine's logger and tidy what it shows on the screen."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = _raise
+            else:
                 handler.addFilter(_for_screen)
                 handler.setFormatter(_ScreenFormatter())
         return logger
@@ -111,6 +122,21 @@ class QuietRunner(Runner):
                 "it was trained with, or start from its weights: --cfg-options load_from=FILE"
             ) from error
 
+    def dump_config(self) -> None:
+        """Write nothing yet: mmengine calls this before it is known that the weights fit."""
+
+    def load_or_resume(self) -> None:
+        """Load or resume; where that has gone well, keep the config.
+
+        A training's config is that of its folder; a test leaves it as it is.
+        """
+        super().load_or_resume()
+        tests_a_run = self._only_tests and run_folder.find_checkpoint(self.work_dir, best=False)
+        if is_main_process():
+            name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+            with written_whole(Path(self.log_dir if tests_a_run else self.work_dir, name)) as part:
+                part.write_text(self.cfg.dump(), encoding="utf-8")
+
     def load_checkpoint(
         self,
         filename: str,
@@ -137,7 +163,7 @@ class QuietRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         if "meta" in checkpoint:
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            _load_exactly(model, checkpoint["state_dict"], filename)
+            load_exactly(model, checkpoint["state_dict"], filename)
         elif self._resume:
             raise CheckpointError(
                 f"{filename}: holds weights and no training state, so there is nothing to resume; "
@@ -145,33 +171,8 @@ class QuietRunner(Runner):
             )
         else:
             report = initialise(model, str(filename))
-            if report.left and self._only_tests:
-                raise CheckpointError(
-                    f"{report}; a test of random weights means nothing: give the weights of the "
-                    "whole model, or a config that the file is complete for"
-                )
+            if self._only_tests:
+                refuse_gaps(report)
         self._has_loaded = True
         self.logger.info(f"Weights from {filename}")
         return checkpoint
-
-
-def _load_exactly(model: nn.Module, weights: dict[str, Any], filename: str) -> None:
-    wanted = model.state_dict()
-    misshapen = [k for k in wanted if k in weights and weights[k].shape != wanted[k].shape]
-    problems = {
-        "missing": [k for k in wanted if k not in weights],
-        "unexpected": [k for k in weights if k not in wanted],
-        "misshapen": misshapen,
-    }
-    if any(problems.values()):
-        parts = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in problems.items() if keys]
-        raise CheckpointError(
-            f"{filename}: does not fit {type(model).__name__}: {', '.join(parts)}; "
-            "give the config that the checkpoint was trained with"
-        )
-    model.load_state_dict(weights)
-
-
-def _some(keys: list[str]) -> str:
-    more = ", ..." if len(keys) > _KEYS_SHOWN else ""
-    return ", ".join(keys[:_KEYS_SHOWN]) + more

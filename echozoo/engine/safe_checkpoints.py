@@ -1,21 +1,40 @@
-"""Every checkpoint that mmengine reads is read without running code from it.
+"""Every checkpoint that mmengine reads is read without running code from it, and written whole.
 
 mmengine falls back to a full unpickling where a safe one fails, and resuming runs the text of the
 checkpoint's ``meta["config"]`` as Python. Importing this module closes both, for ``load_from``,
 ``resume``, ``init_cfg=dict(type="Pretrained")`` and everything else that goes through mmengine's
-`CheckpointLoader`.
+`CheckpointLoader`. What mmengine writes, it writes under its final name: a process that is killed,
+or a full disk, leaves a cut file there. `WholeFiles` closes that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader
 
 from echozoo.errors import CheckpointError
 from echozoo.models.weight_files import load_safely
+from echozoo.whole_files import written_whole
+
+
+class WholeFiles(LocalBackend):
+    """mmengine's access to this machine's disk; a file that is replaced stays until the new is."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes to a file.
+
+        Args:
+            obj: Its content.
+            filepath: Its name; folders are made.
+        """
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(filepath) as part:
+            super().put(obj, part)
 
 
 def load_from_file(
@@ -71,10 +90,11 @@ def _drop_config_texts(checkpoint: dict[str, Any]) -> None:
 
 
 def install() -> None:
-    """Put these loaders in place of mmengine's own, for every kind of address."""
+    """Put these in place of mmengine's own: the loaders for every kind of address."""
     for prefix in list(CheckpointLoader._schemes):
         loader = load_from_elsewhere if prefix else load_from_file
         CheckpointLoader.register_scheme(prefix, loader, force=True)
+    register_backend("local", WholeFiles, force=True, prefixes="")
 
 
 install()

@@ -60,20 +60,26 @@ def _scaled_bases(name: str | None) -> Iterator[None]:
 def apply_scale(cfg: Config, name: str | None) -> None:
     """Bring a config to one of its scales; ``scales`` itself goes, as it has done its work.
 
+    What was done is kept as ``scale``: the config of a run is at the scale that it was trained at.
+
     Args:
         cfg: The config to change.
         name: The scale; None is the config as it stands, the full size.
 
     Raises:
-        ConfigError: The config has no such scale.
+        ConfigError: The config has no such scale, or is a run's own at another.
     """
     scales = cfg._cfg_dict.pop("scales", None) or {}
-    if name is None:
+    if name is None or name == cfg.get("scale"):
         return
+    if cfg.get("scale"):
+        raise ConfigError(
+            f"--scale {name}: {cfg.filename} was trained with --scale {cfg.scale}; leave it out"
+        )
     if name not in scales:
         there = ", ".join(scales) or "none"
         raise ConfigError(
             f"{cfg.filename}: no scale {name!r}{closest(name, scales)}; it has {there}; leave "
             "--scale out for the full size"
         )
-    cfg.merge_from_dict(scales[name])
+    cfg.merge_from_dict({**scales[name], "scale": name})

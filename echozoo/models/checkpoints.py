@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError, ConfigError
 from echozoo.models.passes.adapting import adapter_keys
-from echozoo.models.weight_files import read_weights, state_dict_of
+from echozoo.models.weight_files import check_finite, read_weights, state_dict_of
 from echozoo.published_files import how_to_get
 from echozoo.run_folder import checkpoint_file
 
@@ -74,8 +74,8 @@ def load_published(
         Which keys were loaded and which left.
 
     Raises:
-        CheckpointError: The file cannot be read, or keys are missing, unexpected or misshapen; the
-            model is unchanged then.
+        CheckpointError: The file cannot be read, its numbers are not finite, or keys are missing,
+            unexpected or misshapen; the model is unchanged then.
         ConfigError: The model has no such part, or no such key is loaded.
     """
     if isinstance(source, Mapping):
@@ -91,6 +91,7 @@ def load_published(
                 f"such as {next(iter(fitted))}"
             )
         fitted = {key: value for key, value in fitted.items() if key not in dropped}
+    check_finite(fitted, model, name)
     model.load_state_dict(fitted, strict=False)
     left = tuple(key for key in model.state_dict() if key not in fitted)
     groups = Counter(map(groups_of(model), left))

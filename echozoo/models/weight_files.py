@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError
+from echozoo.whole_files import damage
 
 # Where published files keep their weights, when the file is not the weights alone.
 WRAPPERS = ("state_dict", "model")
@@ -41,12 +42,39 @@ def load_safely(
     """
     path = Path(path).expanduser()
     _check_worth_reading(path)
+    if wrong := damage(path):
+        raise CheckpointError(f"{path}: damaged: {wrong}: download or copy it again")
     try:
         if path.suffix == ".safetensors":
             return load_file(path, device=str(map_location or "cpu"))
         return torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # the file decides which: dozens of kinds have been seen
         raise CheckpointError(_why_not(path, error)) from error
+
+
+def check_finite(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> None:
+    """Refuse weights that no training can go on from and no film can be segmented with.
+
+    Args:
+        weights: By the model's keys.
+        model: Says which of them are parameters; what else it keeps may be infinite (masks).
+        name: The file's name, for the error.
+
+    Raises:
+        CheckpointError: A parameter is NaN or infinite, or something else is NaN.
+    """
+    parameters = dict(model.named_parameters())
+    bad = [
+        key
+        for key, value in weights.items()
+        if value.is_floating_point()
+        and not bool((value.isfinite() if key in parameters else ~value.isnan()).all())
+    ]
+    if bad:
+        raise CheckpointError(
+            f"{name}: NaN or infinite numbers in {len(bad)} of {len(weights)} tensors ({bad[0]}), "
+            "wanted finite weights: its training has diverged; give an earlier checkpoint"
+        )
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -15,14 +16,16 @@ from pathlib import Path
 
 from echozoo import run_folder
 from echozoo.engine import failures
+from echozoo.engine.lock import claimed
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.evaluation.functional.aggregate import ALL, MEAN
-from echozoo.tables.lock import claim
 from echozoo.tables.record import RunRecord, machine, new_record, read_record
 from echozoo.tables.runs import Run
 
 TRAIN, TEST = "train", "test"
 _SAVE_S, _STOP_S = 30.0, 20.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _ERROR = re.compile(r"(error: |[\w.]*(Error|Exception)\b)")
 
 
@@ -97,7 +100,8 @@ def execute(
             if parent in failed and TRAIN in steps_left(parent):
                 raise EchoZooError(f"starts from {parent.name}, which failed")
             if steps:
-                with claim(run.folder):
+                busy = f"{run.folder}: another run_table.py works on this run; let it end, or"
+                with claimed(run.folder / ".table", f"{busy} choose other --rows"):
                     for step in steps:
                         show(f"{name}: {step}ing ({run.folder})")
                         record = _do(run, step, workshop)
@@ -134,6 +138,7 @@ def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches it once, through `_stop`
+            preexec_fn=_end_with_parent,
         )
     try:
         while process.poll() is None:
@@ -151,6 +156,12 @@ def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
         record.tested = True
     record.save(run.folder)
     return record
+
+
+def _end_with_parent() -> None:
+    """Let the step end when this process is killed; it would go on unseen (Linux only)."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(

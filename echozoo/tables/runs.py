@@ -138,7 +138,9 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with every value of its config, wherever data and folders are."""
-        text = json.dumps(self.read_config().to_dict(), sort_keys=True, default=str)
+        content = self.read_config().to_dict()
+        content.pop("scale", None)  # its values are there; earlier versions kept no name
+        text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echozoo.errors import DataError
+from echozoo.errors import ConfigError, DataError
+from echozoo.run_folder import find_config
 from echozoo.visualization.cases import INDEX
 
 TEXT = ("patient", "view", "sequence", "instant", "quality", "structure", "status", "flags")
@@ -61,7 +62,10 @@ def read_run(folder: str | Path) -> TestRun:
     results = read_json(folder / "results.json", dict)
     if not isinstance(results.get("summaries"), list):
         raise DataError(f"{folder / 'results.json'}: no summaries in it; run tools/test.py again")
-    config = max(folder.glob("*.py"), key=lambda path: path.stat().st_mtime, default=None)
+    try:
+        config = find_config(folder)
+    except ConfigError:
+        config = None
     return TestRun(
         folder=folder,
         results=results,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -13,7 +15,6 @@ import pytest
 from echozoo.errors import ConfigError
 from echozoo.tables.definition import read_definition
 from echozoo.tables.execute import Workshop, duration, execute, last_error, steps_left
-from echozoo.tables.lock import claim
 from echozoo.tables.record import read_record
 from echozoo.tables.runs import Run, Settings, plan_table, runs_of
 
@@ -41,6 +42,16 @@ else:
     (folder / "results.json").write_text(
         '{"summaries": [%s "estimates": {"dice": {"mean": 0.875}}}]}' % mean)
 print("threads", os.environ["OMP_NUM_THREADS"])
+"""
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from echozoo.engine.lock import claimed
+with claimed(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -149,6 +160,31 @@ except KeyboardInterrupt:
     assert read_record(runs[2].folder).train_seconds > before
 
 
+def test_nothing_runs_on_when_run_table_is_killed(runs, workshop) -> None:
+    behave(runs[2], "(folder / 'pid').write_text(str(os.getpid())); time.sleep(60)")
+    child = os.fork()
+    if not child:
+        execute(runs[2:], workshop, lambda line: None)
+        os._exit(0)
+    begun = runs[2].folder / "pid"
+    while not (begun.is_file() and begun.read_text()):
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _runs(int(begun.read_text())):
+        time.sleep(0.02)
+    assert not _runs(int(begun.read_text()))
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[-1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # over, and nobody has asked for its status
+
+
 def test_an_interrupted_run_of_another_config_is_not_resumed(runs, workshop, tmp_path) -> None:
     behave(runs[2], "sys.exit(1)")
     execute(runs[2:], workshop, lambda line: None)
@@ -162,13 +198,19 @@ def test_an_interrupted_run_of_another_config_is_not_resumed(runs, workshop, tmp
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(runs, workshop) -> None:
-    other = claim(runs[2].folder)
+    runs[2].folder.mkdir(parents=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(runs[2].folder / ".table")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout.readline() == b"held\n"
     failures = execute(runs[2:], workshop, lambda line: None)
     assert failures[runs[2]].startswith(f"{runs[2].folder}: another run_table.py works on this run")
     assert calls(workshop) == []
-    other.close()
+    other.kill()  # the lock goes with it
+    other.wait()
     assert execute(runs[2:], workshop, lambda line: None) == {}
-    claim(runs[2].folder).close()  # given back in the end
 
 
 def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> None:
@@ -177,7 +219,6 @@ def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> 
     failures = execute(runs, workshop, lambda line: None)
     assert list(failures) == [runs[2]]
     assert "no model is named 'UNot'; did you mean UNet?" in failures[runs[2]]
-    claim(runs[2].folder).close()  # nobody holds on to it
 
 
 def test_several_gpus_go_through_the_scripts(runs, tmp_path) -> None:

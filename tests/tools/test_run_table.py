@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import runpy
 import shlex
 import signal
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from echozoo.models.weight_files import weights_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = str(ROOT / "tools" / "run_table.py")
@@ -84,17 +88,22 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
+@pytest.fixture
+def options(table: Path, phantom: Path) -> list:
+    """A small training of eight epochs in this process's own loaders."""
     loaders = [
         f"{part}_dataloader.{key}"
         for part in ("train", "val", "test")
         for key in ("num_workers=0", "persistent_workers=False")
     ]
-    options = [
+    return [
         *[table, "--scale", "tiny", "--data-root", phantom, "--data-name", "phantom"],
         *["--dataset", "image_size=(32,32)", "indices=2"],
         *["--cfg-options", "train_cfg.max_epochs=8", "train_cfg.val_interval=8", *loaders],
     ]
+
+
+def test_interrupted_resumed_and_collected(options, phantom, tmp_path, run_tool):
     process = start(tmp_path, *options)
     folder = tmp_path / "work_dirs" / "tables" / "tiny" / "phantom"
     while process.poll() is None and not list(folder.glob("unet*/seed0/epoch_*.pth")):
@@ -133,6 +142,36 @@ def test_interrupted_resumed_and_collected(table, phantom, tmp_path, run_tool):
     status, _ = run_tool(*options, "--only-collect", "-o", "again")
     assert status == 0
     assert (tmp_path / "again" / "toy.md").read_text() == text
+
+
+def test_killed_at_random_moments_ends_as_undisturbed(options, tmp_path, request):
+    """Each kill is of a table that has got further; a last call lets it end."""
+
+    def run(name: str, seconds: float | None = None) -> subprocess.Popen:
+        process = start(tmp_path, *options, "--work-dirs", name)
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        return process
+
+    def end(name: str) -> tuple[dict, dict]:
+        (folder,) = (tmp_path / name / "tiny" / "phantom").glob("unet*/seed0")
+        weights = {
+            path.name: weights_sha256(torch.load(path, weights_only=True)["state_dict"])
+            for path in folder.glob("*.pth")
+        }
+        return weights, json.loads((folder / "results.json").read_text())["summaries"]
+
+    begun = time.monotonic()
+    assert run("whole").returncode == 0
+    whole, draws = time.monotonic() - begun, random.Random(0)
+    for _ in range(request.config.getoption("--kills") // 3):  # each is another run
+        run("killed", draws.uniform(0.4, 0.9) * whole)
+    last = run("killed")
+    assert last.returncode == 0
+    assert end("killed") == end("whole")
 
 
 def test_printed_commands_run_what_is_left_and_stored_masks_need_no_weights(

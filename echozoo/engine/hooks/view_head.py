@@ -16,6 +16,7 @@ from echozoo import run_folder
 from echozoo.models.view_head import ViewHead
 from echozoo.models.weight_files import load_safely
 from echozoo.registry import HOOKS
+from echozoo.whole_files import written_whole
 
 
 @HOOKS.register_module()
@@ -44,7 +45,8 @@ class ViewHeadHook(Hook):
         fit_view_head(model, self._training(runner), runner.val_loop.dataloader)
         if is_main_process():
             checkpoint["state_dict"] = weights_to_cpu(model.state_dict())
-            torch.save(checkpoint, file)
+            with written_whole(file) as part:
+                torch.save(checkpoint, part)
 
     @staticmethod
     def _training(runner: Runner) -> DataLoader:
