@@ -19,6 +19,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", help="a file whose parts tests/contracts is run on")
+    parser.addoption(
+        "--every-config",
+        action="store_true",
+        help="tests/integration/test_processes.py trains every config, not some",
+    )
     parser.addoption("--kills", type=int, default=3, help="how often a run is killed at random")
 
 

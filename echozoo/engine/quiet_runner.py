@@ -22,6 +22,7 @@ from echozoo.engine.safe_checkpoints import load_from_file
 from echozoo.engine.schedules import ResumedSchedule
 from echozoo.errors import CheckpointError
 from echozoo.models.checkpoints import initialise
+from echozoo.models.passes.sync_batch_norm import synchronise
 from echozoo.registry import RUNNERS
 from echozoo.whole_files import written_whole
 
@@ -86,8 +87,13 @@ class QuietRunner(Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap a model for several processes, if it trains: torch wraps no other."""
+        """Wrap a model for several processes, if it trains: torch wraps no other.
+
+        Batch norms are those of all processes, unless the config's ``sync_bn`` says how.
+        """
         if any(p.requires_grad for p in model.parameters()):
+            if self.distributed and self.cfg.get("sync_bn") is None:
+                model = synchronise(model.to(get_device()))
             return super().wrap_model(model_wrapper_cfg, model)
         return model.to(get_device())
 

@@ -76,14 +76,20 @@ class SyncBN(_BatchNorm):
         centred = wide - mean.view(shape)
         variance = _SumOverProcesses.apply(centred.square().sum(axes)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * (variance + self.eps).rsqrt()
+        scale = (variance + self.eps).rsqrt()
+        if not self.affine:
+            return (centred * scale.view(shape)).to(x.dtype)
+        scale = self.weight * scale
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
+        if not self.track_running_stats:
+            return
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        weight = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
     def _check_input_dim(self, x: Tensor) -> None:
         if x.dim() < 2:
