@@ -55,6 +55,7 @@ scales = dict(
                 "decoder.iou_prediction_head.*",
                 "decoder.output_hypernetworks_mlps.[123].*",
                 "prompt_head.encoder.point_embeddings.[01].*",
+                "prompt_head.encoder.no*_embed.*",
             ),
         )
     )

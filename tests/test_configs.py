@@ -57,6 +57,7 @@ MSFF = 1_902_848
 APG = 8_491_776 + 369_536 - 1_051_648 + 2 * 50 * 256  # no dead part; task tokens of 3 structures
 # HarDNet without its last stage and a norm, with an output for each of three structures.
 DENSE_NET = 41_558_300 - 17_506_176 + 2 * (9 * 256 * 256 + 256)
+ADAPTER_SHADOW = 4_062_731 + 7_100_928  # EfficientNet-Lite1's U-Net, bottlenecks
 SAC = 7_250_627 + 147_456  # a U-Net, LoRA
 COUNTS = {
     "sam": (SAM, 0),
@@ -86,6 +87,10 @@ COUNTS = {
         93_450_914 - 139_808,
         3_646_880 - 139_808,
     ),  # without a mask that is never drawn
+    "adapter_shadow": (
+        SAM + ADAPTER_SHADOW,
+        ADAPTER_SHADOW + 4_058_340 - UNUSED_OF_DECODER,
+    ),
     "sac": (SAM + SAC, SAC + 4_058_340 - UNUSED_OF_DECODER),
     # Without a stage of its value encoder that never runs.
     "memsam": (152_046_823 - 2_099_712, 58_376_375 - 2_099_712),
@@ -215,6 +220,21 @@ def test_samus_tra_takes_a_step_at_its_real_size():
     sum(model.loss_function(logits, (torch.rand_like(logits) > 0.5).float()).values()).backward()
     optimizer.step()
     assert not torch.equal(model.backbone.temporal["2"].expand.weight, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["autosam_dense", "autosam_tokens", "uv_sam", "adapter_shadow", "sac"]
+)
+@torch.no_grad()
+def test_whole_systems_run_at_their_real_size(name):
+    """Of systems of which only parts are recorded; a smaller image, so that it is quick."""
+    cfg = Config.fromfile(f"configs/{name}.py")
+    cfg.model.backbone.img_size = 256
+    model = MODELS.build({**cfg.model, "_scope_": "echozoo"}).eval()
+    logits = model(torch.rand(1, 1, 3, 256, 256))
+    assert logits.shape == ((1, 4, 256, 256) if name == "autosam_tokens" else (1, 3, 64, 64))
+    assert torch.isfinite(logits).all()
 
 
 def test_a_test_refuses_weights_that_leave_parts_random(phantom, tmp_path):

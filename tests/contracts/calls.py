@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from echozoo import registry
 from echozoo.models.contracts import encode
+from echozoo.models.layers.mlp import MLP
 from echozoo.models.prompts import Features, Prompts
 
 E, K, SIDE = 8, 2, 4  # channels, structures, height and width of the coarsest map
@@ -213,8 +214,12 @@ class Adapter(Kind):
     """Goes around a layer of the class that it is for."""
 
     registry = registry.ADAPTERS
-    layers = {nn.Linear: lambda: nn.Linear(E, 2 * E), nn.Conv2d: lambda: nn.Conv2d(E, 2 * E, 3)}
-    shapes = {nn.Linear: (SIDE, SIDE, E), nn.Conv2d: (E, SIDE, SIDE)}
+    layers = {
+        nn.Linear: lambda: nn.Linear(E, 2 * E),
+        nn.Conv2d: lambda: nn.Conv2d(E, 2 * E, 3),
+        MLP: lambda: MLP(E, 2 * E),
+    }
+    shapes = {nn.Linear: (SIDE, SIDE, E), nn.Conv2d: (E, SIDE, SIDE), MLP: (SIDE, SIDE, E)}
 
     def given(self, part):
         if part.replaces not in self.layers:

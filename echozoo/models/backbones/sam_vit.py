@@ -94,7 +94,7 @@ class SAMViT(nn.Module):
     sees = "frame"
     published: tuple[KeyMap, ...] = (
         KeyMap(
-            {r"image_encoder\.": ""},
+            {r"(backbone\.)?image_encoder\.": ""},  # UV-SAM's files have it below a backbone
             # Beside these a subclass, or somebody's adapters, may have more.
             holds=r"pos_embed|(patch_embed\.proj|neck\.\d)\.\w+"
             r"|blocks\.\d+\.(norm[12]|attn\.qkv|attn\.proj|mlp\.lin[12])\.\w+"
