@@ -61,6 +61,7 @@ def main() -> None:
         if args.checkpoint:
             cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
+        launch.overlap_clips(cfg)
         launch.collect_results(cfg)
         if args.int8:
             test_in_int8(cfg, args.amp)

@@ -136,6 +136,7 @@ def _describe(
         input_size=(int(size[0]), int(size[1])),
         keep_aspect=bool(resize.get("keep_aspect", False)),
         clip_length=int(dataset.get("clip_length") or 8) if model.sees == "clip" else 1,
+        window=dataset.get("clip_length", 8),
         promptable=bool(prompts),
         prompts=prompts,
         understands=PROMPT_KINDS if prompts and pretrained else prompts,

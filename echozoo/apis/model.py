@@ -48,6 +48,8 @@ class LoadedModel:
         input_size: (H, W) of its input.
         keep_aspect: Whether frames are padded to that size rather than stretched.
         clip_length: Frames of a clip of a model with temporal modules, 1 for all others.
+        window: Frames of a clip of the data set that it is tested on, None for whole films: by
+            these logits are smoothed over time.
         promptable: Whether it needs prompts.
         prompts: Kinds of prompts it was trained with, of "points", "boxes", "masks".
         understands: Kinds of prompts it understands: those, and all of SAM's where its weights
@@ -63,6 +65,7 @@ class LoadedModel:
     input_size: tuple[int, int]
     keep_aspect: bool
     clip_length: int
+    window: int | None
     promptable: bool
     prompts: tuple[str, ...]
     understands: tuple[str, ...]

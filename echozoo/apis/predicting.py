@@ -85,8 +85,8 @@ def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
 
     A model with temporal modules sees clips of the length that it was trained on, one after the
     other, the last one shifted back to end with the film (as in testing); all others see
-    ``batch_size`` frames at a time. Where logits are smoothed over time, neighbouring passes
-    overlap by the reach of the smoothing, and the middle of each is taken.
+    ``batch_size`` frames at a time. Where logits are smoothed over time, every model goes by clips,
+    those of the data set that it is tested on (see `tiling_windows`).
     """
     table = label_values(loaded.structures)
     for indices, wanted in _passes(loaded, film.num_frames, batch_size):
@@ -121,19 +121,12 @@ def _passes(
     loaded: LoadedModel, length: int, batch_size: int
 ) -> Iterator[tuple[tuple[int, ...], Iterable[int]]]:
     """Frames of each pass, and those of them whose labels are taken."""
-    steps = loaded.model.postprocessing.logit_steps
-    size = loaded.clip_length
-    if size == 1:
-        reach = sum(batch_size if step.reach is None else step.reach for step in steps)
+    reach = loaded.model.postprocessing.reach
+    if loaded.clip_length == 1 and reach == 0:
         for start in range(0, length, batch_size):
-            stop = min(start + batch_size, length)
-            frames = range(max(start - reach, 0), min(stop + reach, length))
-            yield tuple(frames), range(start, stop)
+            frames = range(start, min(start + batch_size, length))
+            yield tuple(frames), frames
         return
-    most = (size - 1) // 2
-    reach = min(sum(most if step.reach is None else step.reach for step in steps), most)
-    clips = tiling_windows(length, size, 1)
-    if reach and length > size:
-        starts = range(0, length - 2 * reach, size - 2 * reach)
-        clips = [tuple(range(s, s + size)) for s in (min(s, length - size) for s in starts)]
+    size = loaded.window if loaded.clip_length == 1 else loaded.clip_length
+    clips = tiling_windows(length, size, 1, reach)
     yield from zip(clips, own_frames(clips), strict=True)

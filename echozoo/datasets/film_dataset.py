@@ -53,6 +53,8 @@ class FilmDataset(BaseDataset):
         cache_dir: Folder for decoded films and resized frames, see `resolve_cache_dir`.
         pipeline: Transforms; the first is `LoadClip` or `LoadResizedClip`.
         test_mode: Whether samples are fixed and keep their native labels.
+        reach: In test mode, neighbours in time that smoothing looks at on each side of a frame:
+            clips overlap by twice as many (see `tiling_windows`).
         **kwargs: Passed on to mmengine's BaseDataset (``indices``, ``lazy_init`` …).
 
     Raises:
@@ -80,8 +82,10 @@ class FilmDataset(BaseDataset):
         cache_dir: str | None = None,
         pipeline: Sequence = (),
         test_mode: bool = False,
+        reach: int | None = 0,
         **kwargs,
     ) -> None:
+        self.reach = reach
         self.root = self.resolve_root(data_root)
         self.cache_dir = str(resolve_cache_dir(self.root, cache_dir))
         self.subset, self.split, self.split_seed = subset, split, split_seed
@@ -125,7 +129,7 @@ class FilmDataset(BaseDataset):
         """Say which clips of a film are samples: their frames, or None for one at random."""
         if not self.test_mode:
             return [None]
-        return tiling_windows(len(film), self.clip_length, self.frame_stride)
+        return tiling_windows(len(film), self.clip_length, self.frame_stride, self.reach)
 
     def split_patients(self, names: Sequence[str]) -> Iterable[str]:
         """Name the patients of this subset among all; a data set with lists of its own overrides.

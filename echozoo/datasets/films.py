@@ -110,7 +110,9 @@ def random_window(
     return window(int(starts[int(rng.integers(len(starts)))]))
 
 
-def tiling_windows(length: int, clip_length: int | None, stride: int) -> list[tuple[int, ...]]:
+def tiling_windows(
+    length: int, clip_length: int | None, stride: int, reach: int | None = 0
+) -> list[tuple[int, ...]]:
     """Clips that show every frame of a film at least once.
 
     With a stride s the film is taken apart into s films (frames 0, s, 2s, …; 1, s + 1, …), and
@@ -121,6 +123,9 @@ def tiling_windows(length: int, clip_length: int | None, stride: int) -> list[tu
         length: Frames of the film.
         clip_length: Frames of a clip; None for one clip a film.
         stride: Frames from one to the next.
+        reach: Neighbours in time on each side that a frame's result depends on, where logits are
+            smoothed: clips overlap by twice as many, so that testing and use give one result.
+            None, or more than a clip has, is as many as leave one or two of its frames to count.
 
     Returns:
         Indices of each clip.
@@ -133,7 +138,9 @@ def tiling_windows(length: int, clip_length: int | None, stride: int) -> list[tu
             places = _to_and_fro(range(size), len(frames))
             windows.append(tuple(frames[place] for place in places))
             continue
-        starts = [*range(0, len(frames) - size, size), len(frames) - size]
+        most = (size - 1) // 2
+        step = size - 2 * (most if reach is None else min(reach, most))
+        starts = [*range(0, len(frames) - size, step), len(frames) - size]
         windows += [frames[start : start + size] for start in starts]
     return windows
 

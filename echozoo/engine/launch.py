@@ -21,6 +21,7 @@ from echozoo.engine.scales import load_scaled
 from echozoo.engine.schedules import follow_length, training_length
 from echozoo.errors import ConfigError
 from echozoo.notices import notice
+from echozoo.postprocessing import Postprocessing
 from echozoo.registry import DATASETS, METRICS, RUNNERS
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
@@ -257,6 +258,18 @@ def collect_results(cfg: Config) -> None:
     for metric in [evaluator] if isinstance(evaluator, dict) else evaluator:
         if accepts(metric, "out_dir", METRICS):
             metric["out_dir"] = cfg.work_dir
+
+
+def overlap_clips(cfg: Config) -> None:
+    """Let the clips of a test overlap as far as its model smooths logits over time, as in use.
+
+    Args:
+        cfg: The config to change; data sets that take no ``reach`` are left alone.
+    """
+    reach = Postprocessing(cfg.model.get("postprocessing") or ()).reach
+    for dataset in leaves((cfg.get("test_dataloader") or {}).get("dataset")):
+        if reach != 0 and accepts(dataset, "reach", DATASETS):
+            dataset["reach"] = reach
 
 
 def build_runner(cfg: Config, fast_cpu: bool = True) -> Runner:

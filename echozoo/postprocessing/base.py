@@ -79,6 +79,12 @@ class Postprocessing:
         self.logit_steps = [step for step in built if isinstance(step, LogitStep)]
         self.mask_steps = [step for step in built if isinstance(step, MaskStep)]
 
+    @property
+    def reach(self) -> int | None:
+        """Frames on each side of a frame that its logits depend on; None is the whole clip."""
+        reaches = [step.reach for step in self.logit_steps]
+        return None if None in reaches else sum(reaches)
+
     def smooth(self, logits: np.ndarray, frames: Sequence[int]) -> np.ndarray:
         """Run the steps on logits (T, K, h, w); ``frames`` are their T places in the film."""
         for step in self.logit_steps:

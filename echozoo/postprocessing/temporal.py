@@ -24,8 +24,9 @@ class TemporalGaussian(LogitStep):
     Args:
         sigma_frames: Standard deviation in frames of the film; 0 changes nothing.
         sigma_share: Used where ``sigma_frames`` is None: standard deviation as a share of the
-            frames from the clip's first to its last. Clips are windows of a film unless the data
-            set's ``clip_length`` is None: 0.05 of 8 frames smooths next to nothing.
+            frames from the clip's first to its last. Clips are windows of a film, in testing and
+            in use, unless the data set's ``clip_length`` is None: 0.05 of 8 frames smooths next
+            to nothing.
 
     Raises:
         ConfigError: A standard deviation is negative.

@@ -16,6 +16,7 @@ from echozoo.datasets.anatomy import split_labels
 from echozoo.datasets.info import read_info
 from echozoo.evaluation.functional.overlap import dice
 from echozoo.films.io import read_volume
+from echozoo.phantom import PhantomOptions, write_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 STRUCTURES = ("lv", "myo", "la")
@@ -41,16 +42,32 @@ def from_test(config: Path, run: Path, data: Path, folder: Path) -> dict[tuple, 
     return {(row["sequence"], int(row["frame"]), row["structure"]): row for row in rows}
 
 
-@pytest.mark.parametrize("kind", ["unet", "automatic"])
+@pytest.fixture(scope="session")
+def long_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films of three and more clips."""
+    root = tmp_path_factory.mktemp("long") / "data"
+    options = PhantomOptions(patients=4, seed=0, spacing=2.0, frames=(7, 8))
+    write_phantom(root, options, processes=1)
+    return root
+
+
+SMOOTH = 'dict(type="TemporalGaussian", sigma_frames=0.3), '
+
+
+@pytest.mark.parametrize(
+    ("kind", "films_of", "smooth"),
+    [("unet", "phantom", ""), ("automatic", "phantom", ""), ("unet", "long_films", SMOOTH)],
+)
 def test_each_frame_has_the_dice_of_its_test(
-    kind: str, phantom: Path, tmp_path: Path, request
+    kind: str, films_of: str, smooth: str, tmp_path: Path, request
 ) -> None:
+    phantom = request.getfixturevalue(films_of)
     run = request.getfixturevalue(kind)
     config = tmp_path / "tested.py"
     # With a step on masks, a network whose masks overlap is measured on its label map.
     config.write_text(
         f"_base_ = {str(run / 'tiny.py')!r}\n"
-        'model = dict(postprocessing=[dict(type="LargestComponent")])\n'
+        f'model = dict(postprocessing=[{smooth}dict(type="LargestComponent")])\n'
         f'test_dataloader = dict(dataset=dict(clip_length={CLIP}, subset="train"))\n'
     )
     rows = from_test(config, run, phantom, tmp_path)

@@ -11,6 +11,7 @@ import torch
 
 from echozoo.apis import EchoInferencer
 from echozoo.engine import launch
+from echozoo.engine.config_file import load_config
 from echozoo.films.io import read_volume
 from echozoo.registry import MODELS
 
@@ -31,7 +32,7 @@ def numbers_of(config: Path, data: Path, work_dir: Path, **options) -> dict[str,
 
 def test_inferred_masks_have_the_numbers_of_the_test(phantom, tiny_configs, tmp_path):
     config = tiny_configs / "unet.py"
-    cfg = launch.load_config(config)
+    cfg = load_config(config)
     model = MODELS.build({**cfg.model, "_scope_": "echozoo"})
     image = read_volume(next(phantom.rglob("*_4CH_ED.nii.gz"))).array / np.float32(255)
     with torch.no_grad():  # logits of equal means: every structure is somewhere
