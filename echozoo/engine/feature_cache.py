@@ -25,7 +25,7 @@ from torch.nn.modules.dropout import _DropoutNd
 import echozoo
 from echozoo.errors import ConfigError
 from echozoo.models import contracts
-from echozoo.models.segmentors.promptable import PromptableSegmentor
+from echozoo.models.segmentors.prompted import PromptedSegmentor
 from echozoo.models.weight_files import weights_sha256
 from echozoo.notices import notice
 
@@ -61,7 +61,7 @@ class FeatureCache:
 
     def __init__(
         self,
-        model: PromptableSegmentor,
+        model: PromptedSegmentor,
         folder: str | Path,
         limit_gb: float = 50.0,
         settings: str = "",
@@ -213,9 +213,9 @@ def refuse_unless_frozen(model: nn.Module) -> None:
         ConfigError: It is none of the SAM family, a parameter of its encoder trains, or a layer
             of its encoder acts otherwise in training (dropout, a batch norm that is not frozen).
     """
-    if not isinstance(model, PromptableSegmentor):
+    if not isinstance(model, PromptedSegmentor):
         raise ConfigError(
-            f"features can be kept of a PromptableSegmentor, found {type(model).__name__}: it has "
+            f"features can be kept of a PromptedSegmentor, found {type(model).__name__}: it has "
             "no encoder apart; leave the feature cache out (--cache-features, FeatureCacheHook)"
         )
     encoder = _encoder_of(model)
@@ -238,7 +238,7 @@ def refuse_unless_frozen(model: nn.Module) -> None:
         )
 
 
-def _encoder_of(model: PromptableSegmentor) -> nn.ModuleDict:
+def _encoder_of(model: PromptedSegmentor) -> nn.ModuleDict:
     parts = {"backbone": model.backbone, "neck": model.neck}
     return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 

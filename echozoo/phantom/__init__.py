@@ -6,5 +6,5 @@ the sound there, `ultrasound` forms the picture, `artefacts` spoils it, `film` p
 Nothing in it comes from a patient.
 """
 
-from echozoo.phantom.film import Film, render_film
+from echozoo.phantom.film import PhantomFilm, render_film
 from echozoo.phantom.writing import PhantomOptions, write_phantom

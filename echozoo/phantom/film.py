@@ -21,7 +21,7 @@ from echozoo.phantom.ultrasound import (
 
 
 @dataclass(frozen=True)
-class Film:
+class PhantomFilm:
     """A half sequence, ED first.
 
     Attributes:
@@ -45,7 +45,7 @@ def render_film(
     quality: str,
     rng: np.random.Generator,
     flicker: bool = False,
-) -> Film:
+) -> PhantomFilm:
     """Film a ventricle from ED to ES.
 
     Args:
@@ -72,4 +72,4 @@ def render_film(
         signal = level[k] * backscatter(probe, cloud.points[k], cloud.amplitude[k])
         power = np.abs(spread(probe, signal + clutter.haze(k))) ** 2 + clutter.noise()
         images[k] = convert(smooth(compress(np.sqrt(power), floor, span)))
-    return Film(images, label_maps(chambers, shape, spacing), spacing, quality)
+    return PhantomFilm(images, label_maps(chambers, shape, spacing), spacing, quality)

@@ -16,7 +16,7 @@ from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import write_volume
 from echozoo.phantom.anatomy import Ventricle, draw_ventricle
 from echozoo.phantom.artefacts import QUALITIES, draw_quality
-from echozoo.phantom.film import Film, render_film
+from echozoo.phantom.film import PhantomFilm, render_film
 
 MANIFEST = "phantom.json"
 VIEWS = ("2CH", "4CH")
@@ -239,7 +239,7 @@ def write_patient(root: str | Path, number: int, options: PhantomOptions) -> Pat
     return partial.rename(final)
 
 
-def _write_film(folder: Path, stem: str, film: Film, backwards: bool) -> None:
+def _write_film(folder: Path, stem: str, film: PhantomFilm, backwards: bool) -> None:
     step = -1 if backwards else 1
     spacing = (film.spacing, film.spacing)
     for suffix, array in (("", film.images), ("_gt", film.labels)):

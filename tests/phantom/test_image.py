@@ -10,7 +10,7 @@ import pytest
 from echozoo.phantom.anatomy import draw_ventricle
 from echozoo.phantom.artefacts import SEVERITY, gain, wall_dropouts
 from echozoo.phantom.chambers import HALF_ANGLE
-from echozoo.phantom.film import Film, render_film
+from echozoo.phantom.film import PhantomFilm, render_film
 from echozoo.phantom.scattering import DENSITY, flicker, strip
 from echozoo.phantom.ultrasound import Probe, backscatter, compress, spread
 
@@ -29,7 +29,7 @@ def envelope(points: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
     return np.abs(spread(PROBE, backscatter(PROBE, points, amplitude)))[80:-20, 15:-15]
 
 
-def film(seed: int = 0, frames: int = 6, quality: str = "Good") -> Film:
+def film(seed: int = 0, frames: int = 6, quality: str = "Good") -> PhantomFilm:
     rng = np.random.default_rng(seed)
     return render_film(draw_ventricle(rng), "4CH", frames, 1.0, quality, rng)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from echozoo.models.backbones.resnet_trunk import TORCHVISION
+from echozoo.models.backbones.resnet_trunk import TORCHVISION, stage_of
 from echozoo.models.layers.norm import SyncBN
 from echozoo.registry import MODELS
 
@@ -32,10 +32,10 @@ class CENetEncoder(nn.Module):
         self.bn1 = SyncBN(base_channels)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(base_channels, base_channels, layers[0], stride=1)
-        self.layer2 = _stage(base_channels, 2 * base_channels, layers[1])
-        self.layer3 = _stage(2 * base_channels, 4 * base_channels, layers[2])
-        self.layer4 = _stage(4 * base_channels, 8 * base_channels, layers[3])
+        self.layer1 = stage_of(BasicBlock, base_channels, base_channels, layers[0], stride=1)
+        self.layer2 = stage_of(BasicBlock, base_channels, 2 * base_channels, layers[1])
+        self.layer3 = stage_of(BasicBlock, 2 * base_channels, 4 * base_channels, layers[2])
+        self.layer4 = stage_of(BasicBlock, 4 * base_channels, 8 * base_channels, layers[3])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -56,14 +56,3 @@ class CENetEncoder(nn.Module):
         second = self.layer2(first)
         third = self.layer3(second)
         return first, second, third, self.layer4(third)
-
-
-def _stage(in_channels: int, channels: int, blocks: int, stride: int = 2) -> nn.Sequential:
-    shortcut = None
-    if stride > 1:
-        shortcut = nn.Sequential(
-            nn.Conv2d(in_channels, channels, 1, stride, bias=False), SyncBN(channels)
-        )
-    first = BasicBlock(in_channels, channels, stride, shortcut, norm_layer=SyncBN)
-    rest = (BasicBlock(channels, channels, norm_layer=SyncBN) for _ in range(blocks - 1))
-    return nn.Sequential(first, *rest)

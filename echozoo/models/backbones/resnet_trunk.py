@@ -68,7 +68,7 @@ class ResNetTrunk(nn.Module):
         width = base_channels
         for stage in range(stages):
             channels = base_channels * 2**stage
-            layer = _stage(block, width, channels, counts[stage], stride=1 if stage == 0 else 2)
+            layer = stage_of(block, width, channels, counts[stage], stride=1 if stage == 0 else 2)
             setattr(self, f"layer{stage + 1}", layer)
             width = channels * block.expansion
         if bias:
@@ -106,7 +106,16 @@ class ResNetTrunk(nn.Module):
         return self
 
 
-def _stage(block: type, width: int, channels: int, count: int, stride: int) -> nn.Sequential:
+def stage_of(block: type, width: int, channels: int, count: int, stride: int = 2) -> nn.Sequential:
+    """Build a stage of a ResNet: (N, width, H, W) to (N, C', H / stride, W / stride).
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`, whose ``expansion`` C' is times ``channels``.
+        width: Channels in.
+        channels: Channels inside the blocks.
+        count: Blocks.
+        stride: Of the first.
+    """
     out = channels * block.expansion
     shortcut = None
     if stride > 1 or width != out:

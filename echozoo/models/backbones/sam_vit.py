@@ -131,12 +131,7 @@ class SAMViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, table_size, table_size, self.embed_dims))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.blocks = nn.ModuleList(self.build_block(i) for i in range(sizes["depth"]))
-        self.neck = nn.Sequential(
-            nn.Conv2d(self.embed_dims, out_channels, 1, bias=False),
-            ChannelNorm(out_channels),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            ChannelNorm(out_channels),
-        )
+        self.neck = sam_neck(self.embed_dims, out_channels)
 
     @property
     def aliases(self) -> dict[str, tuple[str, ...]]:
@@ -213,6 +208,16 @@ class SAMViT(nn.Module):
             size = [side + overlap for side in images.shape[-2:]]
             images = F.interpolate(images, size, mode="bilinear", align_corners=False)
         return self.patch_embed(images)
+
+
+def sam_neck(in_channels: int, channels: int) -> nn.Sequential:
+    """Build what ends SAM's image encoders: (N, C, h, w) to (N, channels, h, w)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels, 1, bias=False),
+        ChannelNorm(channels),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        ChannelNorm(channels),
+    )
 
 
 def resize_grid(table: Tensor, size: Sequence[int]) -> Tensor:

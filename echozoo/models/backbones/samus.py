@@ -16,7 +16,7 @@ from echozoo.models.layers.attention import CrossAttention
 from echozoo.models.layers.conv_branch import ConvBranch, ConvStage, PositionAdapter
 from echozoo.models.layers.mlp import FeatureAdapter
 from echozoo.models.layers.point import Point
-from echozoo.models.layers.recomputation import recomputed, uncounted
+from echozoo.models.layers.recomputation import run_twice, uncounted
 from echozoo.registry import MODELS, TEMPORAL_MODULES
 
 # What the published checkpoints call a module -> what it is called here.
@@ -201,7 +201,7 @@ class SAMUS(SAMViT):
             with self.clock.at(num_frames), uncounted(self):
                 yield
 
-        return recomputed(part, *inputs, again=again)
+        return run_twice(part, *inputs, again=again)
 
     def _position_halvings(self) -> int:
         table_size = self.pos_embed.shape[1]

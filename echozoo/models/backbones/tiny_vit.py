@@ -15,8 +15,9 @@ from segment_anything.modeling.image_encoder import window_partition, window_unp
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.models.backbones.sam_vit import sam_neck
 from echozoo.models.contracts import KeyMap
-from echozoo.models.layers.norm import ChannelNorm, SyncBN
+from echozoo.models.layers.norm import SyncBN
 from echozoo.models.layers.point import Point
 from echozoo.registry import MODELS
 
@@ -264,12 +265,7 @@ class TinyViT(nn.Module):
                 after = embed_dims[i + 1]
                 step = Bottleneck(dims, after, after, STAGE_STRIDES[i])
             self.layers.append(Stage(blocks, step))
-        self.neck = nn.Sequential(
-            nn.Conv2d(embed_dims[-1], out_channels, 1, bias=False),
-            ChannelNorm(out_channels),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            ChannelNorm(out_channels),
-        )
+        self.neck = sam_neck(embed_dims[-1], out_channels)
         self.apply(_initialise)
 
     def forward(self, images: Tensor, num_frames: int = 1) -> Tensor:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from echozoo.models.layers.derived import Derived
 from echozoo.models.layers.norm import ChannelNorm
+from echozoo.models.layers.recomputation import recomputed
 
 
 class ConvStage(nn.Module):
@@ -35,23 +34,6 @@ class ConvStage(nn.Module):
 
     def _activate_and_pool(self, x: Tensor) -> Tensor:
         return F.max_pool2d(self._activate(x), 2)
-
-
-def recomputed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function that is cheap and keep none of its intermediate results.
-
-    The backward pass computes them again. Compilers decide for themselves what to keep.
-
-    Args:
-        function: Of one tensor; deterministic.
-        x: What it is applied to.
-
-    Returns:
-        Its result.
-    """
-    if not (torch.is_grad_enabled() and x.requires_grad) or torch.compiler.is_compiling():
-        return function(x)
-    return checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
 
 
 class ConvBranch(nn.Module):

@@ -1,4 +1,4 @@
-"""Recomputation in the backward pass (arXiv 1604.06174) that batch norms do not notice."""
+"""Recomputation in the backward pass (arXiv 1604.06174): cheap functions, and whole blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(part: Callable, *inputs: Tensor, again: Callable[[], AbstractContextManager]) -> Any:
+def recomputed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function that is cheap and keep none of its intermediate results.
+
+    The backward pass computes them again. Compilers decide for themselves what to keep.
+
+    Args:
+        function: Of one tensor; deterministic.
+        x: What it is applied to.
+
+    Returns:
+        Its result.
+    """
+    if not (torch.is_grad_enabled() and x.requires_grad) or torch.compiler.is_compiling():
+        return function(x)
+    return checkpoint(function, x, use_reentrant=False, preserve_rng_state=False)
+
+
+def run_twice(part: Callable, *inputs: Tensor, again: Callable[[], AbstractContextManager]) -> Any:
     """Run a part and keep its inputs alone; the backward pass runs it once more.
 
     Args:

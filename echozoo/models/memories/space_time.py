@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,25 +14,10 @@ from echozoo.models.layers.fusion import FusionBlock, SensoryUpdate, with_struct
 from echozoo.models.memories.consolidation import attended, consolidated
 from echozoo.models.memories.published import PUBLISHED
 from echozoo.models.memories.reading import affinity, check_similarity
-from echozoo.models.memories.state import Bank, Movable, SpaceTimeState
+from echozoo.models.memories.state import Bank, Keys, SpaceTimeState
 from echozoo.models.memories.value_encoders import FusedValueEncoder, PairValueEncoder
 from echozoo.models.prompts import Features
 from echozoo.registry import MEMORIES
-
-
-@dataclass(frozen=True)
-class Keys(Movable):
-    """What frames are looked up by.
-
-    Attributes:
-        key: (N, C, h, w).
-        shrinkage: (N, 1, h, w), how much a position counts once it is memorised.
-        selection: (N, C, h, w) in [0, 1], how much a channel counts for a position that looks.
-    """
-
-    key: Tensor
-    shrinkage: Tensor
-    selection: Tensor
 
 
 @MEMORIES.register_module()

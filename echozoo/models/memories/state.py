@@ -47,6 +47,21 @@ class Movable:
 
 
 @dataclass(frozen=True)
+class Keys(Movable):
+    """What frames are looked up by.
+
+    Attributes:
+        key: (N, C, h, w).
+        shrinkage: (N, 1, h, w), how much a position counts once it is memorised.
+        selection: (N, C, h, w) in [0, 1], how much a channel counts for a position that looks.
+    """
+
+    key: Tensor
+    shrinkage: Tensor
+    selection: Tensor
+
+
+@dataclass(frozen=True)
 class Bank(Movable):
     """Positions that were memorised, N of them for each of B films.
 

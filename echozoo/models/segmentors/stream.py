@@ -6,24 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from torch import Tensor
 
-from echozoo.models import contracts
-from echozoo.models.inserts import add_inserts
 from echozoo.models.layers.aggregation import aggregated_logits
 from echozoo.models.prompts import Features, Prompts
-from echozoo.models.segmentors.base import (
-    ClipSegmentorMixin,
-    frames_of,
-    has_labels,
-    labelled_of,
-    labels_of,
-    summed,
-)
+from echozoo.models.segmentors.base import frames_of, has_labels, summed
 from echozoo.models.segmentors.predictions import attach_structure_masks
-from echozoo.postprocessing import Postprocessing
-from echozoo.registry import MEMORIES, MODELS, PROMPT_HEADS
+from echozoo.models.segmentors.prompted import PromptedSegmentor, references_of
+from echozoo.registry import MEMORIES, MODELS
 from echozoo.structures import EchoDataSample
 
 # The logit of a pixel that is certainly outside.
@@ -31,7 +21,7 @@ _OUTSIDE = -16.0
 
 
 @MODELS.register_module()
-class StreamSegmentor(ClipSegmentorMixin, BaseModel):
+class StreamSegmentor(PromptedSegmentor):
     """Image encoder, memory and mask decoder, through a film from its first frame on.
 
     ::
@@ -47,25 +37,15 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
         memory: Of `MEMORIES`.
         decoder: Mask decoder; it gets the memory's prompt as its dense one and no sparse ones. What
             it returns after logits and quality goes to the memory's ``observe``.
-        prompt_head: Makes masks of the prompts of the prompted frames; None takes masks
-            (``mask_prompts``) as they are.
-        neck: Between backbone and the rest.
-        loss: Called as ``(logits, masks, labelled)``, on the grid of the images.
         prompted: Which frames of a clip are prompted, from 0, or from the end if negative; none
-            starts from empty masks.
+            starts from empty masks. Without a prompt head, masks (``mask_prompts``) are taken as
+            they are.
         permanent: Whether prompted frames act on earlier frames, too (XMem++).
         revisit: Whether prompted frames are segmented from memory, too; else their masks are
             those that the prompts say, and count in no loss.
         aggregate: Whether the structures compete for each pixel.
         num_structures: K, where no prompts say it.
-        adapters: What goes around layers of the parts (see
-            `echozoo.models.passes.adapting.add_adapters`), before any is frozen.
-        frozen: Name patterns of parameters that do not train.
-        trainable: Exceptions to these.
-        pretrained: Weights to start from (see `echozoo.models.checkpoints.initialise`).
-        data_preprocessor: Scales the images.
-        postprocessing: Steps for the predictions (see `echozoo.postprocessing`).
-        measure_loss: Whether a predicted sample with labels carries the loss of its clip.
+        **others: See `PromptedSegmentor`; the loss is on the grid of the images.
     """
 
     sees = "clip"
@@ -75,40 +55,16 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
         backbone: dict,
         memory: dict,
         decoder: dict,
-        prompt_head: dict | None = None,
-        neck: dict | None = None,
-        loss: dict | None = None,
         prompted: Sequence[int] = (0,),
         permanent: bool = False,
         revisit: bool = True,
         aggregate: bool = True,
         num_structures: int = 3,
-        adapters: Sequence[dict] = (),
-        frozen: Sequence[str] = (),
-        trainable: Sequence[str] = (),
-        pretrained: str | dict | None = None,
-        data_preprocessor: dict | None = None,
-        postprocessing: Sequence[dict] = (),
-        measure_loss: bool = False,
+        **others,
     ) -> None:
-        data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
-        super().__init__(data_preprocessor=MODELS.build(data_preprocessor))
-        backbone = dict(backbone)
-        inserts = backbone.pop("inserts", ())
-        self.backbone = MODELS.build(backbone)
-        add_inserts(self.backbone, inserts)
-        self.neck = MODELS.build(neck) if neck else None
-        self.memory = MEMORIES.build(memory)
-        if prompt_head:
-            prompt_head = contracts.sized(prompt_head, PROMPT_HEADS, self.backbone)
-        self.prompt_head = PROMPT_HEADS.build(prompt_head) if prompt_head else None
-        self.decoder = MODELS.build(contracts.sized(decoder, MODELS, self.backbone))
-        self.loss_function = MODELS.build(loss) if loss else None
+        super().__init__(backbone, decoder, memory=MEMORIES.build(memory), **others)
         self.prompted, self.permanent, self.revisit = tuple(prompted), permanent, revisit
         self.aggregate, self.num_structures = aggregate, num_structures
-        self.postprocessing = Postprocessing(postprocessing)
-        self.measure_loss = measure_loss
-        self.prepare(adapters, frozen, trainable, pretrained)
 
     def forward(
         self,
@@ -152,16 +108,6 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
                 sample.loss = summed(self._loss(clip[None], [sample], seen))
         return list(data_samples)
 
-    def encode(self, images: Tensor, num_frames: int = 1) -> Features:
-        """Embed images, all frames of all clips at once.
-
-        Args:
-            images: (N, C, H, W), scaled as in training; frames of one clip follow each other.
-            num_frames: T, so that N = B * T.
-        """
-        maps = Features.of(contracts.encode(self.backbone, images, num_frames), num_frames, images)
-        return maps if self.neck is None else maps.replaced(self.neck(maps.embedding))
-
     def decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor | None]:
         """Masks for the prompts of single frames, without memory.
 
@@ -175,11 +121,7 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
         """
         if self.prompt_head is None:
             return prompts.masks, None
-        tokens = self.decoder.output_tokens()
-        sparse, dense, features = self.prompt_head.embed(features, prompts, tokens)
-        dense_pe = self.prompt_head.dense_pe(features.size)
-        logits, quality = self.decoder(features, dense_pe, sparse, dense)
-        return logits[:, :, 0], quality[:, :, 0]
+        return self._decode(features, prompts)[:2]
 
     def stream(
         self,
@@ -270,14 +212,6 @@ class StreamSegmentor(ClipSegmentorMixin, BaseModel):
         self, logits: Tensor, samples: Sequence[EchoDataSample], seen: Sequence[int]
     ) -> dict[str, Tensor]:
         """Losses of logits (B, T, K, H, W), of the frames that were ``seen``."""
-        batch, frames, structures = logits.shape[:3]
-        labels = labels_of(samples, logits.shape[-2:]).unflatten(0, (batch, frames))
-        labelled = labelled_of(samples, structures).unflatten(0, (batch, frames))
-        index = torch.arange(1, structures + 1, device=labels.device).view(-1, 1, 1)
-        chosen = list(seen)
-        masks = labels[:, chosen, None] == index  # (B, t, K, H, W)
-        return self.loss_function(
-            logits[:, chosen].flatten(0, 1).float(),
-            masks.flatten(0, 1).float(),
-            labelled[:, chosen].flatten(0, 1),
-        )
+        references = references_of(samples, logits.shape[2], logits.shape[-2:])
+        clips = (logits.float(), *(one.unflatten(0, logits.shape[:2]) for one in references))
+        return self.loss_function(*(one[:, list(seen)].flatten(0, 1) for one in clips))

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from echozoo.engine.feature_cache import FeatureCache
 from echozoo.models.memories.state import SpaceTimeState
 from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
@@ -101,6 +102,20 @@ def test_predictions_say_which_masks_were_given(name, given):
     (found,) = model(film(frames).unflatten(0, (1, frames)), [sample], mode="predict")
     places = found.given.nonzero().flatten().tolist() if "given" in found else None
     assert places == given, "masks that follow from a click are the model's own"
+
+
+@torch.no_grad()
+def test_features_that_were_kept_are_as_good_as_new(model, tmp_path):
+    images, given = film(3), {0: marked()}
+    wanted, _ = model.stream(model.encode(images, 3), given)
+    model.feature_cache = cache = FeatureCache(model, tmp_path)
+    try:
+        for _ in range(2):
+            found, _ = model.stream(model.encode(images, 3), given)
+            torch.testing.assert_close(found, wanted)
+    finally:
+        model.feature_cache = None
+    assert (cache.num_computed, cache.num_read) == (3, 3)
 
 
 @torch.no_grad()
