@@ -60,7 +60,7 @@ def test_a_flipped_bit_is_found(tmp_path, place):
     data[tensor.header_offset + 200 + int(place * 3000)] ^= 1
     path.write_bytes(data)
     assert torch.load(path, weights_only=True)["a"].shape == (999,), "torch sees nothing"
-    with pytest.raises(CheckpointError, match=r"w\.pth: damaged: .*w/data/0.*again"):
+    with pytest.raises(CheckpointError, match=r"w\.pth: damaged, .*w/data/0.*again"):
         load_safely(path)
 
 
@@ -69,7 +69,7 @@ def test_a_cut_file_is_found(tmp_path, share):
     path = weights_file(tmp_path / "w.pth")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(CheckpointError, match=r"w\.pth: damaged: cut off"):
+    with pytest.raises(CheckpointError, match=r"w\.pth: damaged, .*cut off"):
         load_safely(path)
 
 

@@ -43,7 +43,9 @@ def load_safely(
     path = Path(path).expanduser()
     _check_worth_reading(path)
     if wrong := damage(path):
-        raise CheckpointError(f"{path}: damaged: {wrong}: download or copy it again")
+        raise CheckpointError(
+            f"{path}: damaged, or not weights alone ({wrong}): download or copy it again"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path, device=str(map_location or "cpu"))
