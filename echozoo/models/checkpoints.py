@@ -152,7 +152,18 @@ def own_keys(model: nn.Module, keys: Iterable[str]) -> dict[str, str | None]:
         for layout in getattr(part, "published", ())
     ]
 
+    inside = _claims_inside(model)
+
     def own(key: str) -> str | None:
+        key = of_part(key)
+        if key is None or key in wanted:
+            return key
+        for theirs, ours in inside:
+            if theirs.match(key):
+                return theirs.sub(ours, key, count=1)
+        return key
+
+    def of_part(key: str) -> str | None:
         for part, layout in layouts:
             for theirs, ours in layout.claims.items():
                 if re.match(theirs, key):
@@ -165,6 +176,22 @@ def own_keys(model: nn.Module, keys: Iterable[str]) -> dict[str, str | None]:
         return key
 
     return {key: key if key in wanted else own(key) for key in keys}
+
+
+def _claims_inside(model: nn.Module) -> list[tuple[re.Pattern, str]]:
+    """What files call the weights of adapters and inserts, by which places they are at.
+
+    Those say it themselves: ``published_at(name, index)``, their name in the model and their number
+    among those of their class, gives what keys begin with (a regular expression, matched when the
+    parts have renamed them) and what stands for it in the module.
+    """
+    claims, numbers = [], Counter()
+    for name, module in model.named_modules():
+        if hasattr(module, "published_at"):
+            for theirs, ours in module.published_at(name, numbers[type(module)]).items():
+                claims.append((re.compile(theirs), f"{name}.{ours}"))
+            numbers[type(module)] += 1
+    return claims
 
 
 def groups_of(model: nn.Module) -> Callable[[str], str]:
@@ -205,10 +232,10 @@ def _fitted(
     if parts is not None:
         _check_parts(model, parts)
         weights, wanted = _only(weights, parts), _only(wanted, parts)
-    for title, part in model.named_children():
-        if hasattr(part, "fit_published"):
+    for title, part in model.named_modules():
+        if title and hasattr(part, "fit_published"):
             inside = {
-                key.removeprefix(f"{title}."): weights[key] for key in _only(weights, [title])
+                key.removeprefix(f"{title}."): weights.pop(key) for key in _only(weights, [title])
             }
             weights |= {f"{title}.{key}": v for key, v in part.fit_published(inside).items()}
     misfits = {

@@ -71,11 +71,18 @@ class Insert(nn.Module):
         module: Maps ``(x (B * T, H, W, C), num_frames)`` to the shape of x.
         layout: Of what passes at its place, see `LAYOUTS`.
         clock: Says T.
+        place: Name of the encoder's module that it is at.
     """
 
-    def __init__(self, module: nn.Module, layout: str, clock: Clock) -> None:
+    def __init__(self, module: nn.Module, layout: str, clock: Clock, place: str) -> None:
         super().__init__()
-        self.module, self.layout, self.clock = module, layout, clock
+        self.module, self.layout, self.clock, self.place = module, layout, clock, place
+
+    def published_at(self, name: str, index: int) -> dict[str, str]:
+        """How files call its weights, where its module says so by ``published_as(place)``."""
+        encoder = name.rpartition(".inserts.")[0]
+        said = getattr(self.module, "published_as", lambda place: {})(f"{encoder}.{self.place}")
+        return {theirs: f"module.{ours}" for theirs, ours in said.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """Let frames exchange features: x (N, ...) in the layout, to the same shape."""
@@ -127,7 +134,7 @@ def add_inserts(encoder: nn.Module, inserts: Sequence[dict]) -> None:
         layout = _layout(encoder, cfg, host, shape)
         channels = shape[1] if layout == "nchw" else shape[-1]
         module = TEMPORAL_MODULES.build({"embed_dims": channels, **settings})
-        insert = Insert(module, layout, clock)
+        insert = Insert(module, layout, clock, host)
         added[f"{len(added)}_{host.replace('.', '_')}"] = insert
         _hook(encoder.get_submodule(host), when, insert)
     encoder.inserts, encoder.sees = added, "clip"

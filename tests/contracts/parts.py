@@ -82,7 +82,9 @@ SMALL: dict[str, Any] = {
     "MemoryMaskDecoder": dict(widths=(E, 4, 4), skip_channels=(E, E)),
     "UNetHead": dict(widths=(E, E, E)),
     "CENetHead": dict(channels=E),
+    "SAMSemanticHead": dict(in_channels=E, num_heads=2, mlp_dims=8, iou_head_hidden=8),
     "LoRA": dict(rank=2),
+    "FacT": dict(rank=2),
     "SpaceTimeMemory": (  # as in STM, XMem and MemSAM
         SPACE_TIME
         | dict(similarity="dot", keep_last=True, query_dims=4)

@@ -158,10 +158,11 @@ class BoxPrompts(BaseTransform):
     Args:
         jitter: Centre and size of a box change by up to this part of its size (published SAMUS,
             training: 0.05). The box stays inside the image.
+        outward: Each side moves outwards by up to this many pixels (MedSAM, training: 20 of 1024).
     """
 
-    def __init__(self, jitter: float = 0.0) -> None:
-        self.jitter = jitter
+    def __init__(self, jitter: float = 0.0, outward: int = 0) -> None:
+        self.jitter, self.outward = jitter, outward
 
     def transform(self, results: dict) -> dict:
         """Add ``boxes`` (T, K, 4) float32: (x1, y1, x2, y2)."""
@@ -181,6 +182,8 @@ class BoxPrompts(BaseTransform):
         return results
 
     def _jitter(self, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.outward:
+            box = box + rng.integers(0, self.outward, 4, endpoint=True) * (-1, -1, 1, 1)
         if not self.jitter:
             return box
         start, stop = box.reshape(2, 2)  # corners, x and y

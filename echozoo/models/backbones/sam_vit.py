@@ -94,7 +94,9 @@ class SAMViT(nn.Module):
     sees = "frame"
     published: tuple[KeyMap, ...] = (
         KeyMap(
-            {r"(backbone\.)?image_encoder\.": ""},  # UV-SAM's files have it below a backbone
+            # SAMed, MA-SAM, UV-SAM and AdaptiveSAM have it below something, or name it otherwise.
+            {r"((sam|backbone)\.)?(image|sam)_encoder\.(ImageEncoderViT\.)?": ""},
+            {".Block.": ".", ".Attention.": "."},  # MA-SAM's blocks are in wrappers
             # Beside these a subclass, or somebody's adapters, may have more.
             holds=r"pos_embed|(patch_embed\.proj|neck\.\d)\.\w+"
             r"|blocks\.\d+\.(norm[12]|attn\.qkv|attn\.proj|mlp\.lin[12])\.\w+"

@@ -233,7 +233,7 @@ class SAMUS(SAMViT):
         for index in chosen:
             module = TEMPORAL_MODULES.build({"embed_dims": self.embed_dims, **cfg})
             self.temporal[str(index)] = module
-            insert = Insert(module, Point.layout, self.clock)
+            insert = Insert(module, Point.layout, self.clock, f"blocks.{index}.{position}")
             getattr(self.blocks[index], position).register_forward_hook(insert.after)
 
     def _add_conv_plugin(self, cfg: dict, channels: Sequence[int]) -> None:

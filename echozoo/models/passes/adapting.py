@@ -7,7 +7,11 @@ place of ``layer``. It has
   adapters is one of the model with them;
 - its own in submodules, which `adapter_names` lists;
 - ``replaces``, the class of layers that it is for;
-- ``merge()``, where it can be computed away: a layer of that class that does the same.
+- ``merge()``, where it can be computed away: a layer of that class that does the same;
+- ``published_at(name, index)``, where files call its own otherwise, see
+  `echozoo.models.checkpoints`;
+- ``shares``, where those of one config have weights in common: all but the first are built with
+  ``first=`` that one.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ def add_adapters(model: nn.Module, adapters: Sequence[dict]) -> None:
             raise ConfigError(
                 f"adapters: found type={kind!r}, wants one of {', '.join(ADAPTERS.module_dict)}"
             )
+        first: dict = {}
         for name, layer in modules_at(model, settings.pop("at"), f"adapters: {kind}").items():
             # A subclass may be read past its forward, as torch's attention does.
             if plain_class(layer) is not adapter.replaces:
@@ -50,7 +55,9 @@ def add_adapters(model: nn.Module, adapters: Sequence[dict]) -> None:
                     f"adapters: {kind} is for {adapter.replaces.__name__}, found {name}, a "
                     f"{plain_class(layer).__name__}; make at={cfg['at']!r} narrower"
                 )
-            replace_module(model, name, ADAPTERS.build({**settings, "layer": layer}))
+            built = ADAPTERS.build({**settings, **first, "layer": layer})
+            first = {"first": first.get("first", built)} if hasattr(adapter, "shares") else {}
+            replace_module(model, name, built)
 
 
 def merge_adapters(model: nn.Module) -> nn.Module:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +60,23 @@ class LoRA(nn.Linear):
     def adapter_names(self) -> tuple[str, ...]:
         """Name the submodules whose parameters are this adapter's own."""
         return ("lora_a", "lora_b")
+
+    def published_at(self, name: str, index: int) -> dict[str, str]:
+        """SAMed's keys: of its models, and of the numbered matrices that its files have."""
+        at, parts = re.escape(name), len(self.parts)
+        claims = {rf"{at}\.qkv\.": ""}
+        for i, part in enumerate(self.parts):
+            number = f"{index * parts + i:03}$"
+            claims |= {rf"{at}\.linear_{ab}_{'qkv'[part]}\.": f"lora_{ab}.{i}." for ab in "ab"}
+            claims |= {f"w_{ab}_{number}": f"lora_{ab}.{i}.weight" for ab in "ab"}
+        return claims
+
+    def fit_published(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stack A of several parts, which published files have apart."""
+        fitted = dict(weights)
+        rows = [fitted.pop(f"lora_a.{i}.weight", None) for i in range(len(self.parts))]
+        rows = [one for one in rows if one is not None]
+        return fitted | ({"lora_a.weight": torch.cat(rows)} if rows else {})
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
