@@ -50,6 +50,7 @@ class Measures:
         view: "2CH", "4CH", or None where it is not known.
         spacing: (dy, dx) mm, or None.
         frame_time_ms: From one frame to the next, or None.
+        frame_times_ms: When each begins (T,), where that is uneven.
         areas: (T, K) in cm², in pixels where the spacing is unknown; NaN where nobody looked.
         volumes_ml: (T,) of the left ventricle by the method of disks in this view alone; None
             where the spacing or the structure is unknown.
@@ -72,6 +73,7 @@ class Measures:
     ed_disks: Disks | None = None
     es_disks: Disks | None = None
     notes: list[str] = field(default_factory=list)
+    frame_times_ms: np.ndarray | None = None
 
     @property
     def unit(self) -> str:
@@ -91,6 +93,8 @@ class Measures:
         table.writerow(["frame", "time_ms", "instant", *areas, *volume, "flags"])
         for frame, row in enumerate(self.areas):
             time = frame * self.frame_time_ms if self.frame_time_ms else None
+            if self.frame_times_ms is not None:
+                time = float(self.frame_times_ms[frame])
             volumes = [self.volumes_ml[frame]] if volume else []
             numbers = [_cell(value) for value in (*row, *volumes)]
             flags = " ".join(self.flags[frame])
@@ -154,6 +158,7 @@ def measure_film(
         notes=list(view.notes),
         spacing=film.spacing,
         frame_time_ms=film.frame_time_ms,
+        frame_times_ms=film.frame_times_ms,
         areas=pixels * dy * dx / 100,  # cm²
         flags=[[] if one is None else list(one.flags) for one in frames],
     )

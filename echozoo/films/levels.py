@@ -16,7 +16,7 @@ from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, grey
 Reader = Callable[[int, int], np.ndarray]
 
 _BLOCK = 1 << 22  # values looked at at a time
-_DEPTHS = (10, 12, 14, 16, 32)
+_DEPTHS = (10, 12, 14, 16)
 
 
 def as_grey(name: object, source: FrameSource) -> Reader:
@@ -46,7 +46,8 @@ def as_grey(name: object, source: FrameSource) -> Reader:
             frames = np.floor(frames * factor).astype(np.uint8)
         elif frames.dtype != np.uint8 or factor != 1:
             frames = np.rint(frames * factor if factor != 1 else frames).astype(np.uint8)
-        return grey(frames) if frames.ndim == 4 else frames
+        frames = grey(frames) if frames.ndim == 4 else frames
+        return 255 - frames if source.inverse else frames
 
     return read
 
@@ -108,7 +109,7 @@ def _depth(brightest: int, stated: int) -> int:
     # 16 is what a file has that was stored as 16-bit numbers, whatever the scanner's depth was.
     if stated < 16 and brightest < 2**stated:
         return stated
-    return next(bits for bits in _DEPTHS if brightest < 2**bits)
+    return next((bits for bits in _DEPTHS if brightest < 2**bits), brightest.bit_length())
 
 
 def _scan(name: object, source: FrameSource, look: Callable[[object, np.ndarray], None]) -> None:

@@ -102,6 +102,7 @@ def open_dicom(file: FilmFile) -> FrameSource:
         *(count, (rows, columns), read, first.dtype),
         depth=rule.depth,
         converted=rule.converted,
+        inverse=rule.inverse,
         spacing=spacing,
         frame_time_ms=mean,
         frame_times_ms=times,
@@ -156,7 +157,7 @@ def _read_header(file: FilmFile) -> tuple[Any, _Pixels | None]:
         tag = file.stream.read(8)
         if len(tag) < 8 or struct.unpack(f"{order}HH", tag[:4]) != (0x7FE0, 0x0010):
             return header, None
-        if implicit:
+        if implicit or not tag[4:6].isalpha():
             length, representation = struct.unpack(f"{order}L", tag[4:])[0], "OW"
         else:
             length = struct.unpack(f"{order}L", file.stream.read(4))[0]
@@ -201,7 +202,9 @@ def _inflated(file: FilmFile) -> Any:
 def _options(file: FilmFile, header: Any, pixels: _Pixels, size: tuple[int, int]) -> dict[str, Any]:
     """What pydicom's decoders have to know, all of it checked."""
     allocated = heads.whole(header, "BitsAllocated", 8)
+    # Values that are shifted up to a higher last bit have that many bits.
     stored = heads.whole(header, "BitsStored", allocated)
+    stored = max(stored, min(heads.whole(header, "HighBit", 0) + 1, allocated))
     samples = heads.whole(header, "SamplesPerPixel", 1)
     photometric = heads.text(header, "PhotometricInterpretation")
     if allocated not in (1, 8, 16, 32) or not 1 <= stored <= allocated or samples not in (1, 3):
@@ -307,6 +310,7 @@ class _PixelRule:
 
     def __init__(self, file: FilmFile, header: Any, options: dict[str, Any]) -> None:
         self.header, self.depth, self.converted = header, options["bits_stored"], ""
+        self.inverse = False
         self._steps: list[Callable[[np.ndarray], np.ndarray]] = []
         self._file = file
         photometric = options["photometric_interpretation"]
@@ -336,7 +340,7 @@ class _PixelRule:
 
     def _add_display(self, inverse: bool) -> None:
         """Rescale, window and inversion, where the header has them."""
-        from pydicom.pixels import apply_modality_lut, apply_voi_lut
+        from pydicom.pixels import apply_modality_lut
 
         header = self.header
         scale = tuple(heads.number(header, f"Rescale{part}") for part in ("Slope", "Intercept"))
@@ -345,9 +349,23 @@ class _PixelRule:
         widths, centres = (heads.numbers(header, f"Window{end}") for end in ("Width", "Center"))
         windowed = len(widths) == len(centres) > 0 and min(widths) >= 1
         if windowed or header.get("VOILUTSequence"):
-            self._add(lambda frame: apply_voi_lut(frame, header), "windowed")
+            self._add(self._window, "windowed")
+            self.depth = 8
+        self.inverse = inverse
         if inverse:
-            self._add(lambda frame: 2**self.depth - 1 - frame, "inverse")
+            self.converted = "inverted"
+
+    def _window(self, frame: np.ndarray) -> np.ndarray:
+        """Apply the header's window or table; what it spans becomes 0 to 255."""
+        from pydicom.pixels import apply_voi_lut, apply_windowing
+
+        tables = self.header.get("VOILUTSequence")
+        if tables:
+            darkest, brightest = 0, 2 ** tables[0].LUTDescriptor[2] - 1
+        else:
+            darkest, brightest = apply_windowing(np.array([-1e12, 1e12]), self.header)
+        shown = apply_voi_lut(frame, self.header)
+        return np.clip((shown - darkest) * (255 / (brightest - darkest)), 0, 255)
 
 
 def _class(header: Any) -> str:

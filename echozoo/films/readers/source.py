@@ -29,6 +29,7 @@ class FrameSource:
             for measured values do (NIfTI, MetaImage).
         converted: What was made of the stored values on the way, as "palette": labels would not
             survive it. "" for nothing.
+        inverse: Whether 0 is white.
         spacing: (dy, dx) in mm, None where the file does not say.
         frame_time_ms: Time from one frame to the next, None where the file does not say.
         frame_times_ms: When each frame begins (T,), where they are uneven.
@@ -42,6 +43,7 @@ class FrameSource:
     dtype: np.dtype = np.dtype(np.uint8)
     depth: int | None = None
     converted: str = ""
+    inverse: bool = False
     spacing: tuple[float, float] | None = None
     frame_time_ms: float | None = None
     frame_times_ms: np.ndarray | None = None
