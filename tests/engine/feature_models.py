@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from echozoo.engine.feature_cache import FeatureCache
+from echozoo.engine.kept_features import FeatureCache
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import MODELS
 

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from echozoo.engine.feature_cache import FeatureCache, refuse_unless_frozen
+from echozoo.engine.kept_features import FeatureCache, refuse_unless_frozen
 from echozoo.errors import ConfigError
 from echozoo.registry import HOOKS
 

@@ -76,7 +76,7 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         self.loss_function = MODELS.build(loss) if loss else None
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
-        # See `echozoo.engine.feature_cache`; set from outside.
+        # See `echozoo.engine.kept_features`; set from outside.
         self.feature_cache: Callable[..., tuple[Tensor, ...]] | None = None
         self.prepare(adapters, frozen, trainable, pretrained, view_head)
 

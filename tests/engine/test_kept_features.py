@@ -20,7 +20,7 @@ from feature_models import (
 )
 from torch import Tensor, nn
 
-from echozoo.engine.feature_cache import refuse_unless_frozen
+from echozoo.engine.kept_features import refuse_unless_frozen
 from echozoo.errors import ConfigError
 from echozoo.models.backbones.sam_vit import SAMViT
 from echozoo.models.segmentors.promptable import PromptableSegmentor

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from echozoo import notices
-from echozoo.engine import feature_cache
-from echozoo.engine.feature_cache import GIGABYTE
+from echozoo.engine import kept_features
+from echozoo.engine.kept_features import GIGABYTE
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 
 
@@ -75,7 +75,7 @@ def test_a_half_written_entry_is_never_read(model, tmp_path, monkeypatch):
 
     images = torch.rand(1, 1, SIZE, SIZE)
     attach(model, tmp_path)
-    monkeypatch.setattr(feature_cache.os, "replace", killed)
+    monkeypatch.setattr(kept_features.os, "replace", killed)
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # SIGKILL cleans not
     with pytest.raises(KeyboardInterrupt):
         model.encode(images)
@@ -116,7 +116,7 @@ def test_the_limit_counts_what_others_write(model, tmp_path, said):
 
 def test_the_disk_is_not_filled(model, tmp_path, monkeypatch, said):
     usage = shutil.disk_usage(tmp_path)._replace(free=2 * GIGABYTE)
-    monkeypatch.setattr(feature_cache.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(kept_features.shutil, "disk_usage", lambda folder: usage)
     attach(model, tmp_path)
     model.encode(torch.rand(1, 1, SIZE, SIZE))
     assert entries(tmp_path) == []
