@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from echozoo.engine.feature_cache import FeatureCache
+from echozoo.engine.kept_features import FeatureCache
 from echozoo.models.memories.state import SpaceTimeState
 from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
