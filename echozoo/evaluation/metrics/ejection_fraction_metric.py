@@ -121,8 +121,9 @@ class EjectionFractionMetric(CaseMetric):
         }
         if self.report:
             title = f"predicted against reference masks, {_named(methods)}, step {self.step}"
-            table, (_, note) = report.agreement_table(title, comparison), given_note(results)
-            print_log(f"\n{table}{note and chr(10) + note}", logger="current")
+            print_log(f"\n{report.agreement_table(title, comparison)}", logger="current")
+            if note := given_note(results)[1]:
+                print_log(note, logger="current")
             if informed:
                 title = f"predicted against {informed[0].info.method}, {len(informed)} patients"
                 print_log(f"\n{report.agreement_table(title, with_info)}", logger="current")

@@ -145,7 +145,7 @@ def test_frames_without_a_label_or_with_given_masks_are_not_measured(monkeypatch
     shown.clear()
     assert evaluate(clips) == wanted
     note = "1 frames whose masks were given are in no number"
-    assert (note in shown[0]) == (left == "given")
+    assert (note in shown) == (left == "given")
 
 
 def test_info_files_are_compared_in_their_own_convention() -> None:
