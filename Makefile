@@ -1,4 +1,5 @@
-# make demo   install, then train and test a small samus_tra on generated echocardiograms
+# make demo   install, train and test a small samus_tra on generated echocardiograms, then let the
+#             model that comes with the zoo segment a real film
 # make test   install, then run the tests
 # make lint   style
 # make clean  remove what the demo and the tests have left (not .venv)
@@ -12,6 +13,8 @@ DEMO := work_dirs/demo
 # Short clips make more steps of the same minutes.
 DEMO_EPOCHS := 45
 DEMO_CLIPS := clip_length=4
+# An apical four-chamber view that pydicom carries among its examples.
+REAL_FILM := import pydicom.data as d; print(d.get_testdata_file("examples_ybr_color.dcm", download=False))
 # Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
 unexport CAMUS_ROOT
 
@@ -27,8 +30,9 @@ demo: $(INSTALLED)
 	$(RUN) tools/test.py configs/samus_tra.py $(DEMO) --scale tiny --data-root $(DEMO)/data \
 	    --dataset $(DEMO_CLIPS)
 	$(RUN) tools/report.py $(DEMO)
+	$(RUN) tools/infer.py "$$($(RUN) -c '$(REAL_FILM)')" -o $(DEMO)/real_film
 	@echo
-	@echo "The table, the curves, the films and a page with all of them:"
+	@echo "The table, the curves, the films and a page with all of them; real_film is of a patient:"
 	@find $(DEMO) -path $(DEMO)/data -prune -o -type f \
 	    \( -name 'results.*' -o -name '*.png' -o -name '*.gif' -o -name '*.html' \) -print | sort
 
