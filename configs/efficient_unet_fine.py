@@ -30,5 +30,7 @@ train_cfg = dict(max_epochs=6)
 # --scale tiny: from the tiny one, as long as here.
 _tiny = dict(model=dict(pretrained="work_dirs/efficient_unet_tiny"))
 scales = dict(
-    tiny=dict(**_tiny, param_scheduler=param_scheduler, train_cfg=dict(max_epochs=6, val_interval=1))
+    tiny=dict(
+        **_tiny, param_scheduler=param_scheduler, train_cfg=dict(max_epochs=6, val_interval=1)
+    )
 )
