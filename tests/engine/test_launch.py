@@ -300,3 +300,14 @@ class DictConfig:
 
     def __init__(self) -> None:
         pass
+
+
+def test_published_weights_are_tested_and_no_moving_average_of_nothing(read, tmp_path):
+    model = launch.build_runner(read("--data-root", "x", "--seed", "9")).model
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    found = []
+    for hooks in ([], [{"type": "EMAHook"}]):
+        cfg = read("--data-root", "x", "--work-dir", f"run{len(hooks)}")
+        cfg.custom_hooks, cfg.load_from = hooks, str(tmp_path / "weights.pth")
+        found.append(launch.build_runner(cfg).test())
+    assert found[0] == found[1]
