@@ -22,7 +22,7 @@ from echozoo.errors import CheckpointError
 from echozoo.whole_files import damage
 
 # Where published files keep their weights, when the file is not the weights alone.
-WRAPPERS = ("state_dict", "model")
+WRAPPERS = ("state_dict", "model", "network_weights")  # the last of nnU-Net
 
 
 def load_safely(
@@ -97,7 +97,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def state_dict_of(content: Any, name: str) -> dict[str, Tensor]:
     """Take the weights out of what a file holds.
 
-    Looks into ``{"state_dict": ...}`` and ``{"model": ...}``, takes the ``module.`` of
+    Looks into ``{"state_dict": ...}`` and what else is in `WRAPPERS`, takes the ``module.`` of
     DataParallel off the keys, and puts the dictionaries of a file with one dictionary for each
     part of SAM together under SAM's own prefixes.
 

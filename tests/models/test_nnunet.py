@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -59,6 +61,27 @@ def test_nnsam_is_the_published_network(shared):
     trainable = {n for n, p in model.named_parameters() if p.requires_grad}
     assert not any(name.startswith("backbone.sam.") for name in trainable)
     assert len(trainable) == len(recording.arrays["trainable"])
+
+
+def test_a_checkpoint_of_nnunet_loads(tmp_path):
+    model = build("nnunet", "tiny")
+    names = (
+        (r"backbone\.stages\.(\d)\.(\d)\.", r"encoder.stages.\1.0.convs.\2."),
+        (r"decode_head\.stages\.(\d)\.(\d)\.", r"decoder.stages.\1.convs.\2."),
+        (r"decode_head\.", "decoder."),
+    )
+    weights, wanted = {}, {}
+    for own, value in model.state_dict().items():
+        wanted[own], key = torch.rand_like(value), own
+        for ours, theirs in names:
+            key = re.sub(ours, theirs, key)
+        second = key.replace(".conv.", ".all_modules.0.").replace(".norm.", ".all_modules.1.")
+        weights |= {key: wanted[own], second: wanted[own]}
+        if key.startswith("encoder."):
+            weights |= {f"decoder.{key}": wanted[own], f"decoder.{second}": wanted[own]}
+    torch.save({"network_weights": weights, "current_epoch": 3}, tmp_path / "checkpoint_final.pth")
+    assert load_published(model, tmp_path / "checkpoint_final.pth").left == ()
+    assert all(torch.equal(value, wanted[key]) for key, value in model.state_dict().items())
 
 
 def mobile_sam(model):
