@@ -123,7 +123,7 @@ def test_truncated_file(tmp_path, keep, kind):
         torch.save(weights, path, _use_new_zipfile_serialization=kind == "new.pth")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
-    with pytest.raises(CheckpointError, match="damaged, or not weights alone") as caught:
+    with pytest.raises(CheckpointError, match="damaged(: cut|, or not weights)") as caught:
         read_weights(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
