@@ -28,7 +28,8 @@ from echozoo.evaluation.functional.geometry import (
     measure_frame,
 )
 from echozoo.films.apart import apart
-from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_volume
+from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_noted
+from echozoo.notices import notice
 
 STILLS, FROM_INFO, FROM_CURVE = "ED and ES files", "Info file", "area curve"
 
@@ -100,7 +101,9 @@ class PatientMeasures:
 
 
 def measure_patient(patient: str, folder: Path) -> PatientMeasures:
-    """Measure a patient from its label maps (``*_gt``); the images themselves are not needed.
+    """Measure a patient from its label maps (``*_gt``).
+
+    The images are not needed; those that lie beside the label maps say on which grid they are.
 
     ED and ES are the stills where both are there, otherwise frames of the film: those of the Info
     file, or, without it, the ends of the deepest contraction in the curve of the LV's area.
@@ -164,10 +167,10 @@ def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
     films = [_label(files.folder, f"{stem}_{name}") for name in FILM_NAMES]
     film = next(filter(None, films), None)
     if all(stills.values()):
-        volumes = {instant: apart(read_volume, path, True) for instant, path in stills.items()}
+        volumes = {instant: _read(path) for instant, path in stills.items()}
         places, found_by = {instant: (volumes[instant], 0) for instant in INSTANTS}, STILLS
     elif film:
-        volume = apart(read_volume, film, True)
+        volume = _read(film)
         places, found_by = _ed_es_of_film(film, volume, info)
     else:
         return []
@@ -175,6 +178,15 @@ def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
         _measure(files.view, instant, volume, frame, found_by)
         for instant, (volume, frame) in places.items()
     ]
+
+
+def _read(path: Path) -> Volume:
+    """Read label maps, on the grid of their image where it lies beside them."""
+    image = path.with_name(path.name.replace("_gt.", "."))
+    volume, notes = apart(read_noted, path, True, image if image.is_file() else None)
+    for note in notes:
+        notice(note if str(path) in note else f"{path}: {note}")
+    return volume
 
 
 def _label(folder: Path, stem: str) -> Path | None:

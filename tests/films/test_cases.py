@@ -16,8 +16,9 @@ from film_files import moving_disc, write_dicom
 from PIL import Image, ImageOps
 
 from echozoo.errors import DataError
+from echozoo.evaluation.patients import measure_patient
 from echozoo.films.film import open_film
-from echozoo.films.io import read_noted, read_volume
+from echozoo.films.io import read_noted, read_volume, write_volume
 
 FILM = moving_disc(5, (40, 48))
 
@@ -252,3 +253,21 @@ def test_masks_are_put_back_on_the_grid_of_their_image(tmp_path):
     with pytest.raises(DataError, match="lies elsewhere than its image"):
         written(labels, (0.6, 0.6), (0, 0), upright)
     assert read_volume(tmp_path / "mask.nii.gz", label=True).array.max() == 1
+
+
+def test_volumes_are_measured_with_the_spacing_of_the_image(tmp_path, said):
+    rows, columns = np.indices((160, 120))
+    for half, stem in ((30, "patient0001_4CH_ED"), (22, "patient0001_4CH_ES")):
+        inside = ((rows - 80) / (2 * half)) ** 2 + ((columns - 60) / half) ** 2 < 1
+        for folder, spacing in (("told", (0.5, 0.5)), ("untold", (1, 1))):
+            path = tmp_path / folder / "patient0001"
+            write_volume(path / f"{stem}.nii.gz", np.zeros_like(inside), (0.5, 0.5))
+            write_volume(path / f"{stem}_gt.nii.gz", inside, spacing)
+    measured = [
+        measure_patient("patient0001", tmp_path / folder / "patient0001")
+        for folder in ("told", "untold")
+    ]
+    told, untold = (one.row() for one in measured)
+    assert told["edv_ml"] == untold["edv_ml"]
+    assert told["edv_ml"] > 0
+    assert "a writer without one" in said[0]
