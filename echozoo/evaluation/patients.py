@@ -168,6 +168,11 @@ def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
     film = next(filter(None, films), None)
     if all(stills.values()):
         volumes = {instant: _read(path) for instant, path in stills.items()}
+        for instant, path in stills.items():
+            if (found := len(volumes[instant].array)) != 1:
+                raise DataError(
+                    f"{path}: {found} label maps of one still, wanted 1; convert one-hot masks"
+                )
         places, found_by = {instant: (volumes[instant], 0) for instant in INSTANTS}, STILLS
     elif film:
         volume = _read(film)

@@ -271,3 +271,7 @@ def test_volumes_are_measured_with_the_spacing_of_the_image(tmp_path, said):
     assert told["edv_ml"] == untold["edv_ml"]
     assert told["edv_ml"] > 0
     assert "a writer without one" in said[0]
+    onehot = np.stack([~inside, inside, ~inside, ~inside])
+    write_volume(path / "patient0001_4CH_ES_gt.nii.gz", onehot, spacing)
+    found = measure_patient("patient0001", path)
+    assert "4 label maps of one still, wanted 1" in found.problems[0]
