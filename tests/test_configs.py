@@ -52,6 +52,7 @@ SMALL["polyp_sam_pp"] = {k: v for k, v in SMALL["sam"].items() if ".prompt_head.
 SAM, SAMUS, SAMUS_TRAINED = 93_735_472, 133_323_568, 39_653_120
 UNUSED_OF_DECODER = 132_612 + 3 * 139_808  # the IoU head, three of four hypernetworks
 NO_PROMPTS = 6_220 - 256  # SAM's prompt encoder, but for the embedding of "no mask"
+MSA_DEPTH = 12 * 295_872  # adapters that its 2-D branch does not use
 TRA, ST_ADAPTER, TEMP_ATT = 4 * 791_296, 4 * 592_512, 4 * (2_954_496 + 8 * 768)
 LIA = 1_688 + 3_352 + 6_680 + 56_904  # after 64, 128, 256 and 768 channels
 MSFF = 1_902_848
@@ -95,6 +96,10 @@ COUNTS = {
     ),
     "sac": (SAM + SAC, SAC + 4_058_340 - UNUSED_OF_DECODER),
     "medsam": (SAM, 93_729_252 - UNUSED_OF_DECODER),
+    "msa": (104_337_712 - MSA_DEPTH, 11_159_268 - UNUSED_OF_DECODER),
+    "msa_3d": (104_337_712, 11_159_268 - UNUSED_OF_DECODER + MSA_DEPTH),
+    # Without what embeds masks, and the hypernetwork of the single mask.
+    "sam_med2d": (271_241_776, 184_569_136 - 4_684 - 139_808),
     "samed": (90_884_656 - NO_PROMPTS, 4_212_016 - NO_PROMPTS - 132_612),
     "ma_sam": (115_607_624 - NO_PROMPTS, 28_934_984 - NO_PROMPTS - 132_612),
     # Without a stage of its value encoder that never runs.

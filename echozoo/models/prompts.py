@@ -84,6 +84,10 @@ class Features:
         """A copy: a slice would keep the whole of what it is of in memory."""
         return self._mapped(Tensor.clone)
 
+    def detached(self) -> Features:
+        """The same, through which no gradient goes back."""
+        return self._mapped(Tensor.detach)
+
     def replaced(self, embedding: Tensor) -> Features:
         """The same with another last map: (N, C, h, w), or one a structure (N, K, C, h, w)."""
         return replace(self, maps=(*self.maps[:-1], embedding))

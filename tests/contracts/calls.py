@@ -176,6 +176,11 @@ class Decoder(Kind):
         logits, quality, *_ = part(features, *prompts, **way)
         return tuple(one.unflatten(0, shape) for one in (logits, quality) if one is not None)
 
+    def idle(self, part, name):
+        # What chooses among masks for an ambiguous prompt never draws the single one.
+        chooses = type(part).__name__ == "BestMaskDecoder"
+        return chooses and name.startswith("output_hypernetworks_mlps.0.")
+
     def ways(self, part, inputs):
         more = "multimask_output" in inspect.signature(part.forward).parameters
         return [

@@ -53,6 +53,7 @@ def camus(folder: Path) -> dict:
 
 SMALL: dict[str, Any] = {
     "SAMViT": VIT | dict(img_size=64, out_channels=12),
+    "MSA": VIT | dict(img_size=64, pos_embed_size=6, out_channels=12, over_frames=True),
     "SAMUS": VIT
     | dict(img_size=32, pos_embed_size=8, conv_channels=(4, 4, 8), out_channels=12)
     | dict(temporal=dict(type="STAdapter")),
@@ -67,13 +68,21 @@ SMALL: dict[str, Any] = {
     "HarDNet": dict(num_maps=4, width=0.05),
     "MISSFormerEncoder": dict(embed_dims=4, depth=1, bridge_depth=1),
     "TempAtt": dict(num_heads=2),
+    "TextPromptHead": dict(num_structures=2, text_dims=6),
     "ManualPromptHead": dict(prompts=("points", "boxes", "masks")),
     "APG": dict(num_structures=2, num_task_tokens=3, num_heads=2, head_dims=4, ffn_dims=8),
     "DenseNetPromptHead": dict(num_structures=2, net=dict(type="HarDNet", num_maps=4, width=0.05)),
     "CoarsePointPromptHead": dict(coarse=COARSE, num_structures=2),
     "UVSAMPromptHead": dict(coarse=COARSE, num_structures=2, fused_dims=4, min_side=2.0),
     **dict.fromkeys(
-        ("SAMMaskDecoder", "MinMaxMaskDecoder", "UnitingMaskDecoder"),
+        (
+            "SAMMaskDecoder",
+            "MinMaxMaskDecoder",
+            "UnitingMaskDecoder",
+            "BestMaskDecoder",
+            "MSAMaskDecoder",
+            "UnplacedMaskDecoder",
+        ),
         dict(num_heads=2, mlp_dims=8, iou_head_hidden=8),
     ),
     "ClassTokenHead": dict(in_channels=E, num_heads=2, mlp_dims=8, iou_head_hidden=8),

@@ -45,11 +45,12 @@ class GridAttention(nn.Module):
             self.rel_pos_h = nn.Parameter(torch.zeros(table))
             self.rel_pos_w = nn.Parameter(torch.zeros(table))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, filling: Tensor | None = None) -> Tensor:
         """Let every token look at every other of its grid, or of its window.
 
         Args:
             x: Tokens (B, H, W, C).
+            filling: The token (C,) that fills up the last windows; None is SAM's, zeros.
 
         Returns:
             (B, H, W, C).
@@ -58,9 +59,10 @@ class GridAttention(nn.Module):
         if not self.window_size or not any(side % self.window_size for side in size):
             window = [self.window_size] * 2 if self.window_size else size
             return self.proj(self._attend(qkv, window))
-        # The last windows have fewer rows or columns of tokens: they go by themselves. SAM fills
-        # them up with tokens of zeros, which take part in the attention.
-        filling = self.qkv(x.new_zeros(1, x.shape[-1]))
+        # The last windows have fewer rows or columns of tokens: they go by themselves. What fills
+        # them up takes part in the attention.
+        token = x.new_zeros(1, x.shape[-1]) if filling is None else filling[None]
+        filling = self.qkv(token)
         strips = [
             torch.cat(
                 [self._attend(part, self._window(part), filling) for part in self._cut(strip, 2)], 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.prompt_heads.base import SAMPromptHead
+from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 
 KINDS = ("points", "boxes", "masks")
@@ -28,6 +30,8 @@ class ManualPromptHead(SAMPromptHead):
         embedding_size: Nominal height and width of the image embedding.
         prompts: Which kinds it takes from the samples: "points", "boxes", "masks".
         num_structures: Structures that prompts name; 0 leaves them unnamed, as SAM does.
+        mask_probabilities: Whether the encoder wants masks as probabilities (SAM-Med2D); prompts
+            have logits all the same.
 
     Raises:
         ConfigError: No prompts, or unknown ones.
@@ -40,14 +44,23 @@ class ManualPromptHead(SAMPromptHead):
         embedding_size: int = 32,
         prompts: Sequence[str] = ("points",),
         num_structures: int = 0,
+        mask_probabilities: bool = False,
     ) -> None:
         super().__init__(embed_dims, img_size, embedding_size)
         if not prompts or not set(prompts) <= set(KINDS):
             raise ConfigError(
                 f"ManualPromptHead: found prompts={tuple(prompts)}, wants some of {KINDS}"
             )
-        self.kinds = tuple(prompts)
+        self.kinds, self.mask_probabilities = tuple(prompts), mask_probabilities
         self.names = nn.Embedding(num_structures, embed_dims) if num_structures else None
+
+    def embed(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Features]:
+        """Embed prompts as `SAMPromptHead` does."""
+        if self.mask_probabilities and prompts.masks is not None:
+            prompts = replace(prompts, masks=prompts.masks.sigmoid())
+        return super().embed(features, prompts, output_tokens)
 
     def name(self, sparse: Tensor, structures: Sequence[int] | None = None) -> Tensor:
         """Add the tokens that say which structures are meant, where the head has them.
