@@ -38,7 +38,10 @@ class TextPromptHead(SAMPromptHead):
 
     published = (
         *SAMPromptHead.published,
-        KeyMap({r"Text_Embedding_Affine\.0\.": "affine.", r"Text_Embedding_Affine\.2\.": "norm."}),
+        KeyMap(
+            {r"Text_Embedding_Affine\.0\.": "affine.", r"Text_Embedding_Affine\.2\.": "norm."},
+            holds=r"(affine|norm)\..+",  # whose text the features are of, no file says
+        ),
     )
 
     def __init__(
