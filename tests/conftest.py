@@ -19,6 +19,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", help="a file whose parts tests/contracts is run on")
+    parser.addoption("--mutations", type=int, default=150, help="damaged films of tests/mutator")
+    parser.addoption("--mutation-seed", type=int, default=0, help="which ones")
     parser.addoption(
         "--every-config",
         action="store_true",
