@@ -24,7 +24,8 @@ class SerialBottleneck(nn.Linear):
             layer.in_features, layer.out_features, layer.bias is not None, device="meta"
         )
         self.weight, self.bias = layer.weight, layer.bias
-        self.adapter = FeatureAdapter(layer.out_features, ratio).to(layer.weight)
+        with layer.weight.device:
+            self.adapter = FeatureAdapter(layer.out_features, ratio)
 
     def adapter_names(self) -> tuple[str, ...]:
         """Name the submodule whose parameters are this adapter's own."""
@@ -51,7 +52,8 @@ class ParallelBottleneck(MLP):
     def __init__(self, layer: MLP, ratio: float = 0.25, scale: float = 0.5) -> None:
         nn.Sequential.__init__(self)
         self.lin1, self.act, self.lin2, self.scale = layer.lin1, layer.act, layer.lin2, scale
-        self.adapter = FeatureAdapter(layer.lin1.in_features, ratio).to(layer.lin1.weight)
+        with layer.lin1.weight.device:
+            self.adapter = FeatureAdapter(layer.lin1.in_features, ratio)
 
     def adapter_names(self) -> tuple[str, ...]:
         """Name the submodule whose parameters are this adapter's own."""

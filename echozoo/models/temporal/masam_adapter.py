@@ -19,14 +19,18 @@ class MASAM3DAdapter(nn.Module):
     Args:
         embed_dims: Channels of the features.
         bottleneck: Channels of the convolution; None is half of ``embed_dims``: 384 for ViT-B.
+        kernel_size: Frames of the convolution, odd.
     """
 
-    def __init__(self, embed_dims: int, bottleneck: int | None = None) -> None:
+    def __init__(
+        self, embed_dims: int, bottleneck: int | None = None, kernel_size: int = 3
+    ) -> None:
         super().__init__()
         hidden = bottleneck or embed_dims // 2
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.linear_down = nn.Linear(embed_dims, hidden, bias=False)
-        self.conv = nn.Conv3d(hidden, hidden, (3, 1, 1), padding=(1, 0, 0))
+        around = (kernel_size // 2, 0, 0)
+        self.conv = nn.Conv3d(hidden, hidden, (kernel_size, 1, 1), padding=around)
         self.act = nn.GELU()
         self.linear_up = nn.Linear(hidden, embed_dims, bias=False)
 
