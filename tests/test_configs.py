@@ -111,6 +111,8 @@ def options(config: Path, data: Path, work_dir: Path, **cfg_options) -> Namespac
     """What the command line of tools/train.py would say."""
     small = SMALL.get(config.stem)
     dataset = dict(indices=2, clip_length=2, split="ratio")
+    if config.stem == "xmem_pp":
+        dataset["clip_length"] = 3  # the masks of both ends are given, and measured nowhere
     loaders = {f"{loader}.num_workers": 0 for loader in launch.LOADERS}
     loaders |= {f"{loader}.persistent_workers": False for loader in launch.LOADERS}
     loaders |= {"train_dataloader.batch_size": 1}
