@@ -1,6 +1,7 @@
 """What a GPU is for: the systems at full size on the stills, from scratch.
 
-Command: tools/full_size.sh PATH OUT, which measures speed as well
+Command: tools/run_table.py configs/tables/full_size.py --data-root PATH
+With the speed: tools/full_size.sh PATH OUT
 """
 
 title = "Full size, from scratch, on CAMUS's stills"

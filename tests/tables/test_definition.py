@@ -11,7 +11,8 @@ from echozoo.tables.definition import read_definition
 DEFINITIONS = sorted(Path("configs/tables").glob("*.py"))
 # How many rows of numbers each table of the documents has.
 PUBLISHED_ROWS = {"tra_1": 5, "tra_2": 3, "tra_3": 4, "autosamus_1": 2, "autosamus_apg": 0}
-PUBLISHED_ROWS |= {"related": 1}  # of another paper: systems that the documents name
+NOT_OF_DOCUMENTS = {"related": 1, "full_size": 0}  # the first: of another paper
+PUBLISHED_ROWS |= NOT_OF_DOCUMENTS
 # What stands before the numbers of a row, where it is not the row's name.
 MARKS = {
     ("tra_1", "SAM, decoder fine-tuned"): r"SAM",
@@ -42,7 +43,7 @@ def test_definitions_load_and_their_configs_exist(path: Path) -> None:
     assert f"tools/run_table.py {path} " in head
 
 
-OF_DOCUMENTS = [path for path in DEFINITIONS if path.stem != "related"]
+OF_DOCUMENTS = [path for path in DEFINITIONS if path.stem not in NOT_OF_DOCUMENTS]
 
 
 @pytest.mark.parametrize("path", OF_DOCUMENTS, ids=lambda path: path.stem)
