@@ -168,6 +168,7 @@ def write(
             for item in compared
         },
         "problems": [problem for one in measured for problem in one.problems],
+        "notes": [note for one in measured for note in one.notes],
     }
     write_content(out / "measures.json", content)
     for item in compared:
@@ -224,6 +225,8 @@ def main() -> int:
     if args.out:
         write(args.out, root, measured, compared)
         console.print(f"{args.out}: patients.csv, frames.csv, measures.json", highlight=False)
+    for note in (note for one in [*measured, *(reference or [])] for note in one.notes):
+        console.print(f"note: {note}", highlight=False, markup=False)
     for problem in problems:
         console.print(f"problem: {problem}", highlight=False, markup=False)
     done = sum(bool(one.volumes) for one in measured)

@@ -13,7 +13,7 @@ import numpy as np
 from echozoo.apis.views import View, view_of
 from echozoo.datasets.anatomy import Structure, choose_structures, label_table
 from echozoo.errors import DataError
-from echozoo.evaluation.functional.disks import Disks, disks
+from echozoo.evaluation.functional.disks import Disks, chamber_area, disks
 from echozoo.evaluation.functional.ejection_fraction import (
     EjectionFraction,
     ejection_fraction_of_disks,
@@ -34,11 +34,14 @@ class FrameMeasures:
         pixels: (K,) of each structure, NaN where nobody looked for it.
         flags: What is implausible in the frame by itself.
         disks: Of the left ventricle, None where it or the spacing is unknown.
+        chamber: Pixels of the part of the left ventricle that its disks are cut from, by which ED
+            and ES are found; NaN where nobody looked for it.
     """
 
     pixels: np.ndarray
     flags: list[str]
     disks: Disks | None = None
+    chamber: float = math.nan
 
 
 @dataclass
@@ -131,6 +134,7 @@ def measure_frame(
         pixels=np.array(pixels, float),
         flags=[flag for flag in flags if wall or flag != f"{_LV}:open"],
         disks=disks(labels == Structure.LV, spacing) if spacing and _LV in sought else None,
+        chamber=chamber_area(labels == Structure.LV) if _LV in sought else math.nan,
     )
 
 
@@ -172,15 +176,15 @@ def measure_film(
         volumes = [math.nan if one is None else lv_volume(one) for one in sections]
         measures.volumes_ml = np.array(volumes)
     if _LV in structures:
-        _find_phases(measures, sections)
+        chambers = np.array([math.nan if one is None else one.chamber for one in frames])
+        _find_phases(measures, sections, chambers)
     return measures
 
 
-def _find_phases(measures: Measures, sections: Sequence[Disks | None]) -> None:
+def _find_phases(measures: Measures, sections: Sequence[Disks | None], areas: np.ndarray) -> None:
     if len(sections) == 1:
         measures.ed_disks = measures.es_disks = sections[0]
         return
-    areas = measures.areas[:, measures.structures.index(_LV)]
     known = np.flatnonzero(areas > 0)
     try:
         # Between frames that were segmented the curve is a guess: the nearest of them counts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def _info_value(path: Path, key: str, field: str, value: str) -> str | int | flo
         number = float(value)
     except ValueError:
         raise DataError(f"{path}: {key} is {value!r}, wanted a number") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise DataError(f"{path}: {key} is {value!r}, wanted a finite number of 0 or more")
     if field not in ("ed", "es", "num_frames"):
         return number
     if number < 1 or number != int(number):

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echozoo.datasets.anatomy import INSTANTS, VIEWS
+from echozoo.datasets.anatomy import INSTANTS, LABEL_VALUES, VIEWS
+from echozoo.datasets.checks import check_labels
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import FILM_NAMES, ViewFiles, scan_patient
-from echozoo.errors import DataError
-from echozoo.evaluation.functional.disks import Disks, disks
+from echozoo.errors import DataError, one_line
+from echozoo.evaluation.functional.disks import Disks, chamber_area, disks
 from echozoo.evaluation.functional.ejection_fraction import (
     GLOBAL,
     PER_PHASE,
@@ -28,8 +29,7 @@ from echozoo.evaluation.functional.geometry import (
     measure_frame,
 )
 from echozoo.films.apart import apart
-from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_noted
-from echozoo.notices import notice
+from echozoo.films.io import IMAGE_SUFFIXES, Volume, read_noted, read_shape
 
 STILLS, FROM_INFO, FROM_CURVE = "ED and ES files", "Info file", "area curve"
 
@@ -59,6 +59,7 @@ class PatientMeasures:
         info: What the Info files say, None where there are none. Its ``method`` names their
             generation, its ``step`` the convention that it is to be compared with.
         problems: What could not be measured, one line each.
+        notes: What was done to files on the way, one line each.
     """
 
     patient: str
@@ -66,6 +67,7 @@ class PatientMeasures:
     volumes: dict[str, EjectionFraction] = field(default_factory=dict)
     info: EjectionFraction | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def la_volume_ml(self, instant: str) -> float:
         """LA volume at "ED" or "ES" by the area-length formula, biplane where both views are."""
@@ -101,9 +103,10 @@ class PatientMeasures:
 
 
 def measure_patient(patient: str, folder: Path) -> PatientMeasures:
-    """Measure a patient from its label maps (``*_gt``).
+    """Measure a patient from its label maps (``*_gt``); its images are not needed.
 
-    The images are not needed; those that lie beside the label maps say on which grid they are.
+    Where there is one, a mask has to be of its size and place; it is put on its grid, and has its
+    spacing.
 
     ED and ES are the stills where both are there, otherwise frames of the film: those of the Info
     file, or, without it, the ends of the deepest contraction in the curve of the LV's area.
@@ -121,9 +124,9 @@ def measure_patient(patient: str, folder: Path) -> PatientMeasures:
         try:
             info = read_info(files.info) if files.info else Info()
             infos.append(info)
-            found.frames += _measure_view(files, info)
+            found.frames += _measure_view(files, info, found.notes)
         except DataError as error:
-            found.problems.append(str(error))
+            found.problems.append(one_line(error))
     found.info = info_reference(infos)
     pairs = [_sections(found.frames, view) for view in VIEWS]
     if not any(pairs):
@@ -161,21 +164,16 @@ def info_reference(infos: Sequence[Info]) -> EjectionFraction | None:
     return EjectionFraction(info.edv, info.esv, ef, "older Info files (LVef)", PER_PHASE)
 
 
-def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
+def _measure_view(files: ViewFiles, info: Info, notes: list[str]) -> list[MeasuredFrame]:
     stem = f"{files.patient}_{files.view}"
     stills = {instant: _label(files.folder, f"{stem}_{instant}") for instant in INSTANTS}
     films = [_label(files.folder, f"{stem}_{name}") for name in FILM_NAMES]
     film = next(filter(None, films), None)
     if all(stills.values()):
-        volumes = {instant: _read(path) for instant, path in stills.items()}
-        for instant, path in stills.items():
-            if (found := len(volumes[instant].array)) != 1:
-                raise DataError(
-                    f"{path}: {found} label maps of one still, wanted 1; convert one-hot masks"
-                )
+        volumes = {instant: _read(path, notes, still=True) for instant, path in stills.items()}
         places, found_by = {instant: (volumes[instant], 0) for instant in INSTANTS}, STILLS
     elif film:
-        volume = _read(film)
+        volume = _read(film, notes)
         places, found_by = _ed_es_of_film(film, volume, info)
     else:
         return []
@@ -185,18 +183,37 @@ def _measure_view(files: ViewFiles, info: Info) -> list[MeasuredFrame]:
     ]
 
 
-def _read(path: Path) -> Volume:
-    """Read label maps, on the grid of their image where it lies beside them."""
-    image = path.with_name(path.name.replace("_gt.", "."))
-    volume, notes = apart(read_noted, path, True, image if image.is_file() else None)
-    for note in notes:
-        notice(note if str(path) in note else f"{path}: {note}")
-    return volume
-
-
 def _label(folder: Path, stem: str) -> Path | None:
-    paths = (folder / f"{stem}_gt{suffix}" for suffix in IMAGE_SUFFIXES)
+    return _existing(folder, f"{stem}_gt")
+
+
+def _existing(folder: Path, stem: str) -> Path | None:
+    paths = (folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
+
+
+def _read(path: Path, notes: list[str], still: bool = False) -> Volume:
+    """Read label maps as strictly as tools/check_dataset.py does.
+
+    Raises:
+        DataError: They do not fit their image, have other labels than CAMUS's, or no spacing; or
+            a still has several frames, as a mask with a channel a structure has.
+    """
+    image = _existing(path.parent, path.name.partition("_gt.")[0])
+    volume, noted = apart(read_noted, path, True, image)
+    notes += [note if str(path) in note else f"{path}: {note}" for note in noted]
+    wanted = read_shape(image) if image else (1, *volume.array.shape[1:])
+    wanted = wanted if image or still else volume.array.shape
+    if volume.array.shape != wanted:
+        found, of_image = (" x ".join(map(str, shape)) for shape in (volume.array.shape, wanted))
+        raise DataError(
+            f"{path}: mask of {found} (frames, rows, columns), wanted {of_image}"
+            + (f" as its image {image}" if image else ": one label map")
+        )
+    check_labels(str(path), volume.array, LABEL_VALUES)
+    if volume.spacing is None:
+        raise DataError(f"{path}: no spacing known, wanted mm a pixel: no lengths, no volumes")
+    return volume
 
 
 def _ed_es_of_film(
@@ -206,7 +223,7 @@ def _ed_es_of_film(
     length = len(volume.array)
     if None in frames or frames[0] == frames[1] or max(frames) >= length:
         try:
-            frames = find_ed_es(np.count_nonzero(volume.array == LV, axis=(1, 2)))
+            frames = find_ed_es(np.array([chamber_area(frame == LV) for frame in volume.array]))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         found_by = FROM_CURVE
@@ -215,8 +232,6 @@ def _ed_es_of_film(
 
 def _measure(view: str, instant: str, volume: Volume, frame: int, found_by: str) -> MeasuredFrame:
     labels = volume.array[frame]
-    if volume.spacing is None:
-        raise DataError(f"no spacing of the label maps of {view} {instant}: no lengths, no volumes")
     section = disks(labels == LV, volume.spacing)
     measures = measure_frame(labels, volume.spacing, section)
     place = None if found_by == STILLS else frame

@@ -7,6 +7,8 @@ place whole, so several processes may build the same entry at once and none read
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -27,7 +29,7 @@ from echozoo.films.headers import read_volume_header, source_files
 from echozoo.films.io import Volume, read_noted
 from echozoo.notices import notice
 
-_FORMAT = 3
+_FORMAT = 4
 _ALIGN = 64
 
 # Entries whose checksum this process has compared: (path, time, size).
@@ -172,7 +174,7 @@ def _entry_path(sources: tuple[Path, ...], cache_dir: Path, kind: str, here: Pat
 
 def _stamp(sources: tuple[Path, ...]) -> list:
     states = [file.stat() for source in sources for file in source_files(source)]
-    return [_FORMAT, *([state.st_mtime_ns, state.st_size] for state in states)]
+    return [_FORMAT, *([state.st_mtime_ns, state.st_ctime_ns, state.st_size] for state in states)]
 
 
 def _read_entry(entry: Path, stamp: list) -> tuple[np.ndarray, dict[str, Any]] | None:
@@ -204,9 +206,22 @@ def _write_entry(entry: Path, array: np.ndarray, facts: dict[str, Any], stamp: l
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(entry.parent)
         with unfinished.open("xb") as file:
+            with contextlib.suppress(OSError):  # a disk without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(line)
             file.write(array.data)
-        os.replace(unfinished, entry)
+            file.flush()
+            os.replace(unfinished, entry)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@functools.cache  # once a process
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left unfinished: nobody holds a lock on it any more."""
+    for path in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

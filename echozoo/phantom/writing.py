@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from echozoo.phantom.artefacts import QUALITIES, draw_quality
 from echozoo.phantom.film import PhantomFilm, render_film
 
 MANIFEST = "phantom.json"
+_UNFINISHED = ".unfinished"
 VIEWS = ("2CH", "4CH")
 SUBSETS = ("training", "validation", "testing")
 _SYSTOLE = 0.33  # seconds from ED to ES
@@ -121,7 +123,8 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
     manifest = {"note": _NOTE, "version": _VERSION, "options": asdict(options)}
     manifest = json.loads(json.dumps(manifest))
     path = root / MANIFEST
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    unclaimed = {MANIFEST + _UNFINISHED}  # all that a kill right at the start leaves
+    if root.exists() and not (root.is_dir() and {p.name for p in root.iterdir()} <= unclaimed):
         found = _read_manifest(path)
         if found == manifest:
             _write_split(root / "database_split", options)
@@ -139,7 +142,7 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
         for part in ("database_nifti", "database_split", ".partial"):
             shutil.rmtree(root / part, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    _write_whole(path, json.dumps(manifest, indent=2) + "\n")
     _write_split(root / "database_split", options)
 
 
@@ -148,7 +151,14 @@ def _write_split(folder: Path, options: PhantomOptions) -> None:
     for subset, numbers in split_patients(options).items():
         path = folder / f"subgroup_{subset}.txt"
         if not path.is_file():
-            path.write_text("".join(f"{patient_name(k)}\n" for k in numbers), encoding="utf-8")
+            _write_whole(path, "".join(f"{patient_name(k)}\n" for k in numbers))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A file that is there is whole, even where this process is killed."""
+    unfinished = path.with_name(path.name + _UNFINISHED)
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def _read_manifest(path: Path) -> dict | None:

@@ -3,5 +3,5 @@
 ``guard`` decides who may speak, ``uploads`` what may be opened, ``masks`` and ``workspace`` hold
 what one open film has, ``jobs`` works on all of it, ``numbers`` says what is shown of its
 measures, ``app`` has the routes, ``page/`` is what the browser gets. FastAPI and uvicorn come with
-the extra "serve"; ``guard`` and ``app`` are the modules that import them.
+the extra "serve"; ``guard``, ``app`` and ``connections`` are the modules that import them.
 """

@@ -14,13 +14,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from echozoo.apis.session import ClickSession
-from echozoo.errors import EchoZooError
+from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.apart import open_film_apart
 from echozoo.serve import routes
 from echozoo.serve.guard import Guard
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.server import Server
-from echozoo.serve.uploads import Refusal
+from echozoo.serve.uploads import NO_ROOM, Refusal
 
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -78,6 +78,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
         return answer(error.status, str(error))
+
+    @app.exception_handler(StorageError)
+    async def full(_: Request, error: StorageError) -> JSONResponse:
+        return answer(507, NO_ROOM)
 
     @app.exception_handler(EchoZooError)
     async def wrong(_: Request, error: EchoZooError) -> JSONResponse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 UPLOAD_PATH = "/api/uploads"
 _MAX_BODY = 64 * 1024  # of every other request
 _SAFE_METHODS = ("GET", "HEAD")
+_STALLED = 30.0  # seconds without a byte of a body
+_SLOWEST = 8 * 1024  # bytes a second, once half a minute has gone
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -29,7 +33,7 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: Host and Origin checks, limits on bodies, security headers.
+    """ASGI middleware: Host and Origin checks, limits on bodies and their time, security headers.
 
     Args:
         app: The application behind it.
@@ -54,9 +58,8 @@ class Guard:
         if refusal:
             await _answer(send_guarded, *refusal)
             return
-        if scope["path"] != UPLOAD_PATH:
-            receive = _limited(receive, _MAX_BODY)
-        await self.app(scope, receive, send_guarded)
+        limit = None if scope["path"] == UPLOAD_PATH else _MAX_BODY
+        await self.app(scope, _limited(receive, limit), send_guarded)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason of a request that goes no further."""
@@ -64,13 +67,20 @@ class Guard:
         host = headers.get("host", "")
         if self.hosts is not None and _name(host) not in self.hosts:
             return 421, f"Host {host[:80]!r} is not this server; use {' or '.join(self.hosts)}"
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return (
+                400,
+                "Content-Length and Transfer-Encoding: wanted one of them, to know its end",
+            )
         if scope["method"] in _SAFE_METHODS:
             return None
         # No page of another site may act here, not even blindly.
         origin = headers.get("origin")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or (
-            origin is not None and urlsplit(origin).netloc != host
-        ):
+        try:
+            foreign = origin is not None and urlsplit(origin).netloc != host
+        except ValueError:
+            return 400, f"Origin {origin[:80]!r} is no address"
+        if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "only this server's own page may do that"
         length = headers.get("content-length", "0")
         if scope["path"] != UPLOAD_PATH and (not length.isdigit() or int(length) > _MAX_BODY):
@@ -84,14 +94,26 @@ def _name(host: str) -> str:
     return (name if name and port.isdigit() else host).lower()
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    seen = 0
+def _limited(receive: Receive, limit: int | None) -> Receive:
+    """Take no more than ``limit`` bytes of a body, and wait for none of them for ever.
+
+    A body that stalls, or that comes byte by byte, is answered with 408: whoever sends it would
+    hold one of the places for films.
+    """
+    seen, begun, whole = 0, time.monotonic(), False
 
     async def receive_limited() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, whole
+        if whole:  # what comes now is the client's leaving, as late as it likes
+            return await receive()
+        left = begun + _STALLED + seen / _SLOWEST - time.monotonic()
+        try:
+            message = await asyncio.wait_for(receive(), max(min(left, _STALLED), 0))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, "the request came too slowly; send it again") from None
+        whole = not message.get("more_body", False)
         seen += len(message.get("body", b""))
-        if seen > limit:
+        if limit is not None and seen > limit:
             raise HTTPException(413, f"a request of more than {limit} bytes")
         return message
 

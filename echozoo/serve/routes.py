@@ -26,8 +26,9 @@ from echozoo.serve.workspace import Workspace
 
 _MASKS_AT_ONCE = 64
 
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6, strict=True)]
 Index = Annotated[int, Field(ge=0, le=10**9)]
+Strict = Field(strict=True)  # in JSON true is no 1
 Key = Annotated[str, Field(max_length=64)]
 
 
@@ -36,11 +37,11 @@ class Clicks(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    frame: Index
+    frame: Annotated[Index, Strict]
     structure: Annotated[str, Field(max_length=16)]
-    points: Annotated[list[tuple[Number, Number]], Field(max_length=64)] = []
-    labels: Annotated[list[Annotated[int, Field(ge=0, le=1)]], Field(max_length=64)] = []
-    box: tuple[Number, Number, Number, Number] | None = None
+    points: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=64)] = []
+    labels: Annotated[list[Annotated[int, Field(ge=0, le=1), Strict]], Field(max_length=64)] = []
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
 
 
 def add_films(app: FastAPI, server: Server) -> None:
@@ -62,10 +63,10 @@ def add_films(app: FastAPI, server: Server) -> None:
         }
 
     @app.post("/api/films/{number}", status_code=201)
-    async def open_listed(number: Index) -> dict[str, Any]:
+    async def open_listed(number: Index, request: Request) -> dict[str, Any]:
         path, name = server.films.get(number)
         folder = workspaces.reserve()
-        return await _opened(server, folder, path, name)
+        return await _opened(server, folder, path, name, request)
 
     @app.post(UPLOAD_PATH, status_code=201)
     async def upload(request: Request) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def add_films(app: FastAPI, server: Server) -> None:
         except BaseException:  # a connection that broke, too
             workspaces.release(folder)
             raise
-        return await _opened(server, folder, path, "the file")
+        return await _opened(server, folder, path, "the file", request)
 
     @app.get("/api/open/{key}")
     async def describe(key: Key) -> dict[str, Any]:
@@ -103,13 +104,17 @@ def _hex(colour: tuple[int, int, int]) -> str:
     return "#" + bytes(colour).hex()
 
 
-async def _opened(server: Server, folder: Path, path: Path, shown: str) -> dict[str, Any]:
+async def _opened(
+    server: Server, folder: Path, path: Path, shown: str, request: Request
+) -> dict[str, Any]:
     try:
         workspace = await run_in_threadpool(server.workspaces.read, path, folder, shown)
     except BaseException:
         server.workspaces.release(folder)
         raise
     server.workspaces.add(workspace)
+    if await request.is_disconnected():  # nobody will ever ask for it
+        server.workspaces.close(workspace.key)
     return server.describe(workspace)
 
 

@@ -39,6 +39,7 @@ def serve(loaded: Any, options: ServeOptions, host: str, port: int) -> None:
     import uvicorn
 
     from echozoo.serve.app import create_app
+    from echozoo.serve.connections import ImpatientProtocol
 
     app = create_app(loaded, options)
     listener = _listen(host, port)
@@ -51,7 +52,12 @@ def serve(loaded: Any, options: ServeOptions, host: str, port: int) -> None:
             flush=True,
         )
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
+        app,
+        http=ImpatientProtocol,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
     )
     try:
         uvicorn.Server(config).run(sockets=[listener])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -11,8 +10,8 @@ from pathlib import Path
 from echozoo.errors import EchoZooError
 
 KINDS = "NIfTI (.nii, .nii.gz), DICOM, AVI, MP4, PNG or JPEG"
+NO_ROOM = "the server's disk has no room for this film; close other films, or make room there"
 _HEAD = 352  # a NIfTI header with its extension flag
-_STALLED = 30.0  # seconds without a byte
 _CHUNK = 2**20
 
 
@@ -41,26 +40,22 @@ async def receive_upload(stream: AsyncIterator[bytes], folder: Path, limit: int)
 
     Raises:
         Refusal: More bytes than ``limit`` (413), none at all or no known kind of film (415), or
-            nothing arrived for half a minute (408).
+            the disk is full (507).
     """
     arriving, size = folder / "arriving", 0
-    with arriving.open("xb") as file:
-        while (chunk := await _next_chunk(stream)) is not None:
-            size += len(chunk)
-            if size > limit:
-                raise Refusal(413, f"the file is larger than {megabytes(limit)} MB, the limit here")
-            file.write(chunk)
+    try:
+        with arriving.open("xb") as file:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > limit:
+                    large = f"the file is larger than {megabytes(limit)} MB, the limit here"
+                    raise Refusal(413, large)
+                file.write(chunk)
+    except OSError as error:
+        raise Refusal(507, f"{NO_ROOM} ({error.strerror})") from error
     if size == 0:
         raise Refusal(415, f"the file is empty (0 bytes); wanted {KINDS}")
     return arriving.rename(folder / f"film{suffix_of(arriving)}")
-
-
-async def _next_chunk(stream: AsyncIterator[bytes]) -> bytes | None:
-    """The next bytes, which may be none; None at the end."""
-    try:
-        return await asyncio.wait_for(anext(stream, None), _STALLED)
-    except asyncio.TimeoutError:
-        raise Refusal(408, f"no data for {_STALLED:.0f} s; send the file again") from None
 
 
 def suffix_of(path: Path) -> str:

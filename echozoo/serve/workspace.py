@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import secrets
 import shutil
 import tempfile
@@ -17,13 +20,30 @@ import numpy as np
 from echozoo.apis.measuring import FrameMeasures, Measures, measure_film, measure_frame
 from echozoo.apis.prompts import StructurePrompt
 from echozoo.apis.views import View
-from echozoo.errors import EchoZooError
+from echozoo.errors import EchoZooError, StorageError
 from echozoo.serve.jobs import Job
 from echozoo.serve.masks import MaskStore
 from echozoo.serve.options import ServeOptions
-from echozoo.serve.uploads import Refusal
+from echozoo.serve.uploads import NO_ROOM, Refusal
 
 _MAX_SIDE = 8192  # pixels
+_PREFIX = "echozoo-serve-"
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the uploads of this user's servers that have died.
+
+    A server holds a lock on its folder as long as it lives; one that was killed leaves it behind.
+    """
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, locked, or just removed by another
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(place).st_uid == os.getuid():
+                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+            finally:
+                os.close(place)
 
 
 class SharedFilm:
@@ -144,7 +164,10 @@ class Workspaces:
     ) -> None:
         self.options, self._open_film, self._start_clicks = options, open_film, start_clicks
         self._find_view, self._structures = find_view, structures
-        self._root = Path(tempfile.mkdtemp(prefix="echozoo-serve-"))  # for this user alone
+        remove_abandoned(Path(tempfile.gettempdir()))
+        self._root = Path(tempfile.mkdtemp(prefix=_PREFIX))  # for this user alone
+        self._lock = os.open(self._root, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # goes with this process, however it ends
         self._open: dict[str, Workspace] = {}
         self._opening = 0
         # One at a time: opening may unpack much, and silences decoders for the whole process.
@@ -157,15 +180,19 @@ class Workspaces:
             A new private folder; give it to `open` or to `release`.
 
         Raises:
-            Refusal: All places are taken (429).
+            Refusal: All places are taken (429), or the disk is full (507).
         """
         self.sweep()
         if len(self._open) + self._opening >= self.options.max_films:
             raise Refusal(
                 429, f"{self.options.max_films} films are open, the limit here; close another page"
             )
+        try:
+            folder = Path(tempfile.mkdtemp(dir=self._root))
+        except OSError as error:
+            raise Refusal(507, f"{NO_ROOM} ({error.strerror})") from error
         self._opening += 1
-        return Path(tempfile.mkdtemp(dir=self._root))
+        return folder
 
     def release(self, folder: Path) -> None:
         """Give back a place that was not used."""
@@ -194,7 +221,7 @@ class Workspaces:
             film.frames(0, 1)  # a film whose first frame cannot be read is no film
             view = self._find_view(film)
             return Workspace(film, folder, self._start_clicks(film), view, self._structures)
-        except Refusal:
+        except (Refusal, StorageError):
             raise
         except EchoZooError as error:
             raise Refusal(422, str(error).replace(str(path), shown)) from error
@@ -234,3 +261,6 @@ class Workspaces:
         for key in list(self._open):
             self.close(key)
         shutil.rmtree(self._root, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

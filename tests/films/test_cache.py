@@ -236,3 +236,15 @@ def test_labels_of_a_picture_are_its_own_numbers_or_refused(tmp_path):
         with pytest.raises(DataError, match=f"{name}: labels in colour or changed by being read"):
             cached_volume(tmp_path / name, tmp_path / "cache", label=True)
         cached_volume(tmp_path / name, tmp_path / "cache")  # as an image it is read
+
+
+def test_a_file_replaced_at_equal_size_and_time_is_a_change(tmp_path):
+    path, folder = tmp_path / "image.nii", tmp_path / "cache"
+    write_volume(path, FRAMES, SPACING)
+    cached_volume(path, folder)
+    state = path.stat()
+    write_volume(tmp_path / "new.nii", 255 - FRAMES, SPACING)
+    os.utime(tmp_path / "new.nii", ns=(state.st_atime_ns, state.st_mtime_ns))
+    os.replace(tmp_path / "new.nii", path)
+    assert path.stat().st_size == state.st_size
+    np.testing.assert_array_equal(cached_volume(path, folder).array, 255 - FRAMES)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import gzip
+import io
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
+from echozoo.errors import StorageError
 
 
 def refused(answer: Any, status: int, *words: str) -> None:
@@ -64,6 +69,14 @@ class TestWhoMayCall:
         for method, path in (("POST", "/api/films/0"), ("DELETE", f"/api/open/{key}")):
             refused(client.request(method, path, headers=headers), 403)
         assert client.get(f"/api/open/{key}").status_code == 200
+
+    @pytest.mark.parametrize("origin", ["http://[::1", "http://[", "//[x]:7860"])
+    def test_an_origin_that_is_no_address(self, client, key, origin) -> None:
+        refused(client.post("/api/films/0", headers={"Origin": origin}), 400, "no address")
+
+    def test_a_request_whose_end_is_unclear(self, client, key) -> None:
+        headers = {"Content-Length": "2", "Transfer-Encoding": "chunked"}
+        refused(client.post("/api/films/0", content=b"{}", headers=headers), 400, "wanted one")
 
     def test_its_own_page(self, client) -> None:
         headers = {"Origin": "http://127.0.0.1:7860", "Sec-Fetch-Site": "same-origin"}
@@ -159,17 +172,38 @@ class TestUploads:
         client.delete(f"/api/open/{key}")
         assert client.post("/api/uploads", content=content).status_code == 201
 
-    def test_nothing_arrives(self, tmp_path, monkeypatch) -> None:
+    def test_a_full_disk(self, start, film_file, monkeypatch, tmp_path) -> None:
         from echozoo.serve import uploads
 
-        async def silent():
-            yield b"some"
-            await asyncio.sleep(30)
+        client = start(max_films=1)
+        content = film_file.read_bytes()
 
-        monkeypatch.setattr(uploads, "_STALLED", 0.05)
-        with pytest.raises(uploads.Refusal, match="no data") as caught:
-            asyncio.run(uploads.receive_upload(silent(), tmp_path, 1000))
-        assert caught.value.status == 408
+        class Full(io.BytesIO):
+            def write(self, _: object) -> int:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", lambda *_: Full())
+            refused(client.post("/api/uploads", content=content), 507, "no room", "No space left")
+        with monkeypatch.context() as patch:
+            patch.setattr(uploads, "check_unpacked", raise_full)
+            refused(client.post("/api/uploads", content=content), 507, "no room")
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.mkdtemp", raise_full_system)
+            refused(client.post("/api/uploads", content=content), 507, "no room")
+        assert not [p for p in (tmp_path / "private").rglob("*") if p.is_file() and p.suffix]
+        key = client.post("/api/uploads", content=content).json()["key"]  # no place was lost
+        with monkeypatch.context() as patch:
+            patch.setattr("echozoo.serve.downloads.LabelWriter", raise_full)
+            refused(client.get(f"/api/open/{key}/masks.nii.gz"), 507, "no room")
+
+
+def raise_full(*_: object, **__: object) -> None:
+    raise StorageError.of("/private/film", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+def raise_full_system(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_idle_films_are_closed(start, film_file, tmp_path) -> None:
@@ -189,6 +223,10 @@ def test_idle_films_are_closed(start, film_file, tmp_path) -> None:
         ({"points": [[30, 1e300]]}, "points"),
         ({"frame": 5}, "frame 5"),
         ({"frame": -1}, "frame"),
+        ({"frame": True}, "frame"),
+        ({"frame": "0"}, "frame"),
+        ({"labels": [True]}, "labels"),
+        ({"points": [[True, 20]]}, "points"),
         ({"structure": "rv"}, "rv"),
         ({"structure": "myo"}, "myo"),
         ({"points": [], "labels": []}, "nothing given"),

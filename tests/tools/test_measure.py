@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,96 @@ def test_a_folder_without_label_maps_is_one_line(tmp_path: Path, measure) -> Non
     assert message.startswith("error: ")
     assert "no view with label maps" in message
     assert "\n" not in message
+
+
+def rewrite(path: Path, change, spacing=None) -> None:
+    volume = read_volume(path, label=True)
+    array = volume.array[0] if len(volume.array) == 1 else volume.array
+    path.unlink()
+    write_volume(path, change(array), spacing or volume.spacing)
+
+
+@pytest.mark.parametrize(
+    ("change", "spacing", "words"),
+    [
+        (lambda mask: np.stack([mask == k for k in range(4)]), None, "mask of 4 x"),
+        (lambda mask: mask * 85, None, "label values 0, 85, 170, 255"),
+        (lambda mask: mask, (0.7, 0.7), "lies elsewhere than its image"),
+        (lambda mask: mask[:-3], None, "rows, columns), wanted"),
+    ],
+    ids=["one-hot", "values", "spacing", "size"],
+)
+@pytest.mark.parametrize("images", [True, False])
+def test_masks_that_do_not_fit_are_refused(
+    generated: Path, tmp_path: Path, measure, change, spacing, words, images
+) -> None:
+    """As tools/check_dataset.py refuses them; without its image, a mask says less."""
+    root = tmp_path / "data"
+    shutil.copytree(generated / "database_nifti", root)
+    patient = sorted(root.iterdir())[0]
+    for path in list(patient.glob("*.nii.gz")):
+        if not images and "_gt" not in path.name:
+            path.unlink()
+    name = f"{patient.name}_4CH_ES_gt.nii.gz"
+    rewrite(patient / name, change, spacing)
+    code, out = measure(root, "-o", tmp_path / "out")
+    problems = [line for line in out.splitlines() if line.startswith("problem: ")]
+    if not images and words in ("lies elsewhere than its image", "rows, columns), wanted"):
+        assert code == 0
+        return
+    assert code == 1
+    assert name in problems[0]
+    assert words in problems[0]
+    assert rows_of(tmp_path / "out/patients.csv")[0]["method"] == "single-plane 2CH"
+
+
+def test_a_mask_without_a_geometry_has_the_spacing_of_its_image(
+    generated: Path, tmp_path: Path, measure
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(generated / "database_nifti", root)
+    for path in sorted(root.rglob("*.nii.gz")):
+        if "_gt" in path.name:
+            rewrite(path, lambda mask: mask, (1.0, 1.0))
+        else:
+            rewrite(path, lambda image: image, (0.5, 0.5))
+    code, out = measure(root, "-o", tmp_path / "out")
+    assert code == 0
+    assert "note: " in out
+    whole, _ = measure(generated, "-o", tmp_path / "whole")
+    mm = {row["patient"]: float(row["edv_ml"]) for row in rows_of(tmp_path / "whole/patients.csv")}
+    for row in rows_of(tmp_path / "out/patients.csv"):
+        assert float(row["edv_ml"]) == pytest.approx(mm[row["patient"]] / 8, rel=0.02)
+
+
+@pytest.mark.parametrize("value", ["inf", "-3", "1e400", "-inf"])
+def test_info_values_that_cannot_be(generated: Path, tmp_path: Path, measure, value) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(generated / "database_nifti", root)
+    info = sorted(root.rglob("Info_4CH.cfg"))[0]
+    text = info.read_text()
+    for key in ("ED: ", "LVedv: "):
+        info.write_text(text.replace(key, f"{key}{value}\nX", 1))
+        code, out = measure(root)
+        assert code == 1
+        assert f"{info}: {key[:-2]} is '{value}'" in out
+
+
+def test_ed_and_es_are_of_the_mask_that_is_measured(
+    generated: Path, tmp_path: Path, measure
+) -> None:
+    """Specks of LV beside the ventricle are in no volume: no frame is ED for having them."""
+    labels_only(generated, tmp_path / "clean", ("half_sequence",))
+    labels_only(generated, tmp_path / "specks", ("half_sequence",))
+    for path in sorted((tmp_path / "specks").rglob("*.nii.gz")):
+
+        def speckle(mask: np.ndarray) -> np.ndarray:
+            room = mask[1, ::4, ::4]
+            room[room == 0] = 1
+            return mask
+
+        rewrite(path, speckle)
+    for name in ("clean", "specks"):
+        assert measure(tmp_path / name, "-o", tmp_path / f"{name}_out")[0] == 0
+    clean, specks = (rows_of(tmp_path / f"{name}_out/patients.csv") for name in ("clean", "specks"))
+    assert [row["ef_percent"] for row in specks] == [row["ef_percent"] for row in clean]

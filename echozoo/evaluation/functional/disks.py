@@ -93,6 +93,19 @@ def disks(mask: np.ndarray, spacing: tuple[float, float]) -> Disks:
     )
 
 
+def chamber_area(mask: np.ndarray) -> int:
+    """Pixels of what `disks` measures: the mask's largest connected part with its holes.
+
+    Args:
+        mask: (H, W), foreground is what is not zero.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return 0
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] != 0
+    return int(np.count_nonzero(ndimage.binary_fill_holes(_largest_part(part))))
+
+
 def outline(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray | None:
     """The outline of a mask's largest connected part, without its holes.
 
