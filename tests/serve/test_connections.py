@@ -130,6 +130,7 @@ def test_uploads_of_a_server_that_was_killed(tmp_path: Path) -> None:
     ]
     try:
         dead, alive = (Path(server.stdout.readline().strip()) for server in servers)
+        assert all(one.name.startswith("echozoo-serve-") for one in (dead, alive))
         servers[0].send_signal(signal.SIGKILL)
         servers[0].wait()
         assert list(dead.rglob("film.nii"))
