@@ -21,4 +21,4 @@ def log_to_stderr() -> None:
     """Show this process's log on stderr: stdout is for what a tool was asked for."""
     for handler in MMLogger.get_current_instance().handlers:
         if type(handler) is logging.StreamHandler:
-            handler.setStream(sys.stderr)
+            handler.stream = sys.stderr  # setStream would flush the old one, which may be closed
