@@ -285,7 +285,8 @@ def _tag(
     short_keys = {key.rsplit(".", 1)[-1]: value for key, value in cfg_options.items()}
     parts = [*key_values({**dataset, **short_keys}), *([amp] if amp else [])]
     text = "".join(f"-{part}" for part in parts)
-    short = re.sub(r"[^\w.=,-]", "", text)[:60]
+    # No commas: a run that starts from this one names its folder on the command line.
+    short = re.sub(r"[^\w.=-]", "", text.replace(",", "_"))[:60]
     if short == text and not cfg_options and parent is None:
         return short
     exact = json.dumps([dataset, cfg_options, amp, parent and parent.name], default=str)

@@ -17,8 +17,8 @@ from echozoo.phantom import PhantomOptions, write_phantom
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 BATCH = 6  # clips of a step of all processes together
-# Batch norms of mmseg's and of our own, adapters and a temporal module, a memory.
-SOME = ("unet", "samus_tra", "stm")
+# Batch norms of mmseg's and of our own, adapters and a temporal module.
+SOME = ("unet", "samus_tra")
 
 
 def train(rank: int, processes: int, port: int, names: list[str], data: str, folder: str) -> None:
