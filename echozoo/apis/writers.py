@@ -24,6 +24,7 @@ from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.film import EchoFilm
 from echozoo.visualization.film import display_size, write_gif
 from echozoo.visualization.overlay import overlay, resize_labels
+from echozoo.whole_files import written_whole
 
 # What a film's folder may hold, the summary last: where it is, the others are whole.
 RESULT_FILES = (
@@ -54,14 +55,11 @@ def write_label_description(path: Path, structures: Sequence[str]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all; numbers that are none become null."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n"
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, "utf-8", errors="backslashreplace")
-        os.replace(unfinished, path)
+        with written_whole(path) as part:
+            part.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise StorageError.of(path, error) from error
 
 

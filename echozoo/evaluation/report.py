@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import platform
 import shlex
 import sys
@@ -27,6 +26,7 @@ import echozoo
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.aggregate import ALL, CONFIDENCE, Estimate, Summary
 from echozoo.postprocessing.plausibility import MEANINGS
+from echozoo.whole_files import written_whole
 
 DECIMALS = {"dice": 3, "iou": 3, "dice_with_empty_as_0": 3}
 HEADINGS = {"dice_with_empty_as_0": "dice,\nempty = 0"}
@@ -219,14 +219,10 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         ConfigError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as part:
+            part.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot write the results ({error.strerror}); choose another out_dir"

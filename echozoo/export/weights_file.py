@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from torch import Tensor
 
 from echozoo.errors import CheckpointError, ConfigError
 from echozoo.models.weight_files import load_safely, read_metadata, weights_sha256
+from echozoo.whole_files import written_whole
 
 _HASHES = ("weights_sha256", "metadata_sha256")
 
@@ -49,15 +49,11 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
     plain = {key: value.detach().cpu().clone().contiguous() for key, value in weights.items()}
     texts = {"format": "pt", **metadata, "weights_sha256": weights_sha256(plain)}
     texts["metadata_sha256"] = metadata_sha256(texts)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(plain, temporary, metadata=texts)
-            temporary.chmod(0o644)  # safetensors leaves it to its owner alone
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with written_whole(path) as part:
+            save_file(plain, part, metadata=texts)
+            part.chmod(0o644)  # safetensors leaves it to its owner alone
     except OSError as error:
         raise ConfigError(f"{path}: cannot write there ({error.strerror})") from error
 

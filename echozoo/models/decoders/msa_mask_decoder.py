@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segment_anything.modeling.transformer import TwoWayAttentionBlock
+from segment_anything.modeling.transformer import TwoWayAttentionBlock, TwoWayTransformer
 from torch import Tensor, nn
 
 from echozoo.models.contracts import KeyMap
@@ -32,16 +32,20 @@ class _Block(TwoWayAttentionBlock):
         return queries, self.norm4(keys)
 
 
+class _Transformer(TwoWayTransformer):
+    """SAM's, of such blocks."""
+
+    def __init__(self, depth: int, embedding_dim: int, num_heads: int, mlp_dim: int) -> None:
+        super().__init__(depth, embedding_dim, num_heads, mlp_dim)
+        self.layers = nn.ModuleList(
+            _Block(embedding_dim, num_heads, mlp_dim, skip_first_layer_pe=index == 0)
+            for index in range(depth)
+        )
+
+
 @MODELS.register_module()
 class MSAMaskDecoder(SAMMaskDecoder):
     """`SAMMaskDecoder` as the published code of MSA has it; SAM's weights fit both.
-
-    Args:
-        embed_dims: As of `SAMMaskDecoder`, like the rest.
-        transformer_depth: Two-way attention blocks.
-        num_heads: Heads of each attention.
-        mlp_dims: Hidden width of the blocks' MLPs.
-        **kwargs: Of the masks and their quality.
 
     The published loader does not find SAM's weights for its MLPs, which it names otherwise.
     """
@@ -50,22 +54,4 @@ class MSAMaskDecoder(SAMMaskDecoder):
         KeyMap({r"mask_decoder\.": ""}, {"mlp.layers.0.0.": "mlp.lin1.", "mlp.fc.": "mlp.lin2."}),
     )
 
-    def __init__(
-        self,
-        embed_dims: int = 256,
-        transformer_depth: int = 2,
-        num_heads: int = 8,
-        mlp_dims: int = 2048,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            embed_dims,
-            transformer_depth=transformer_depth,
-            num_heads=num_heads,
-            mlp_dims=mlp_dims,
-            **kwargs,
-        )
-        self.transformer.layers = nn.ModuleList(
-            _Block(embed_dims, num_heads, mlp_dims, skip_first_layer_pe=index == 0)
-            for index in range(transformer_depth)
-        )
+    transformer_type = _Transformer

@@ -28,6 +28,8 @@ class SAMMaskDecoder(MaskDecoder):
     """
 
     published = (KeyMap({r"mask_decoder\.": ""}),)
+    transformer_type = TwoWayTransformer
+    """What lets tokens and pixels attend to each other; other systems have their own."""
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class SAMMaskDecoder(MaskDecoder):
     ) -> None:
         super().__init__(
             transformer_dim=embed_dims,
-            transformer=TwoWayTransformer(transformer_depth, embed_dims, num_heads, mlp_dims),
+            transformer=self.transformer_type(transformer_depth, embed_dims, num_heads, mlp_dims),
             num_multimask_outputs=num_multimask_outputs,
             iou_head_depth=iou_head_depth,
             iou_head_hidden_dim=iou_head_hidden,

@@ -28,32 +28,9 @@ class _Transformer(TwoWayTransformer):
 
 @MODELS.register_module()
 class UnplacedMaskDecoder(SAMMaskDecoder):
-    """`SAMMaskDecoder` as the published code of AdaptiveSAM has it; SAM's weights fit.
+    """`SAMMaskDecoder` as the published code of AdaptiveSAM has it; SAM's weights fit."""
 
-    Args:
-        embed_dims: As of `SAMMaskDecoder`, like the rest.
-        transformer_depth: Two-way attention blocks.
-        num_heads: Heads of each attention.
-        mlp_dims: Hidden width of the blocks' MLPs.
-        **kwargs: Of the masks and their quality.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int = 256,
-        transformer_depth: int = 2,
-        num_heads: int = 8,
-        mlp_dims: int = 2048,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            embed_dims,
-            transformer_depth=transformer_depth,
-            num_heads=num_heads,
-            mlp_dims=mlp_dims,
-            **kwargs,
-        )
-        self.transformer = _Transformer(transformer_depth, embed_dims, num_heads, mlp_dims)
+    transformer_type = _Transformer
 
     def forward(
         self,
