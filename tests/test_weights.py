@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from echozoo import weights
-from echozoo.apis import EchoInferencer, load_model
+from echozoo.apis import EchoInferencer, load_model, open_film
+from echozoo.apis.views import find_view
 from echozoo.export.weights_file import verify
 from echozoo.models.weight_files import file_sha256
 
@@ -77,9 +78,6 @@ def test_views_and_strangers_on_real_films() -> None:
     infer = EchoInferencer(progress=False)
     films = sorted((SHARED / "films").glob("*frames.nii.gz"))
     films += [SHARED / "films" / f"apical_{name}.mp4" for name in ("four_chamber", "long_axis")]
-    from echozoo.apis.views import find_view
-    from echozoo.films.film import open_film
-
     found = {}
     for path in films:
         film = open_film(path)
