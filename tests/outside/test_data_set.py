@@ -16,7 +16,7 @@ from echozoo.registry import DATASETS
 
 
 @DATASETS.register_module()
-class Clinic(FilmDataset):
+class Outpatients(FilmDataset):
     """Videos; beside each a picture of the ventricle at ED and one at ES."""
 
     label_values = {"lv": 255}
@@ -28,7 +28,7 @@ class Clinic(FilmDataset):
 '''
 CONFIG = """
 # The model knows three structures, the data set one of them.
-shared = dict(_delete_=True, type="Clinic", image_size=(64, 64), structures=("lv", "myo", "la"))
+shared = dict(_delete_=True, type="Outpatients", image_size=(64, 64), structures=("lv", "myo", "la"))
 testing = dict(test_mode=True, pipeline={{_base_.test_pipeline}}, **shared)
 train_dataloader = dict(
     dataset=dict(subset="train", pipeline={{_base_.train_pipeline}}, **shared)
