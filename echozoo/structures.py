@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmengine.structures import BaseDataElement
 
 
@@ -33,6 +35,8 @@ class EchoDataSample(BaseDataElement):
             index in both (an `echozoo.datasets.films.FrameFiles`).
         instants (tuple of T str): "ED", "ES" or "" for the frames between.
         structures (tuple of K str): "lv", "myo", "la".
+        clips (tuple of tuples of int): where the sample is a whole film, the frames of the clips
+            that it is looked at by.
         label_values (mapping): of the structures that the data set labels, their values in its
             mask files.
         spacing (dy, dx): mm a pixel of the native grid, or None where unknown.
@@ -41,3 +45,15 @@ class EchoDataSample(BaseDataElement):
             rest is padding. Equal to ``input_size`` where the image was stretched.
         quality (str or None): "Good", "Medium" or "Poor".
     """
+
+    def part(self, places: Sequence[int]) -> EchoDataSample:
+        """The sample of some of its frames.
+
+        Args:
+            places: Which of the T; one may come twice.
+        """
+        some = self.new()
+        some.set_data({name: self.get(name)[list(places)] for name in self.keys()})
+        of_frames = [name for name in ("frames", "frame_files", "instants") if name in self]
+        some.set_metainfo({name: tuple(self.get(name)[t] for t in places) for name in of_frames})
+        return some

@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         "--postprocess",
         nargs="*",
         metavar="STEP",
-        help="LargestComponent, FillHoles, CloseGap, … in place of the config's own steps",
+        help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
     )
     parser.add_argument(
         "--spacing", nargs=2, type=float, metavar=("DY", "DX"), help="mm a pixel, of all films"

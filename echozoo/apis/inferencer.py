@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from echozoo.apis import predicting, writers
+from echozoo.apis.label_store import LabelStore
 from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, measure_film, measure_frame
 from echozoo.apis.model import LoadedModel
@@ -49,7 +50,7 @@ class SegmentedFilm:
 
     film: EchoFilm
     measures: Measures
-    labels: predicting.LabelStore | None
+    labels: LabelStore | None
     summary: dict
     folder: Path | None = None
 
@@ -200,10 +201,11 @@ class EchoInferencer:
         film.close()
         return SegmentedFilm(film, measures, None, summary, folder)
 
-    def _segment(self, film: EchoFilm, bar: Progress) -> tuple[predicting.LabelStore, Measures]:
-        store = predicting.LabelStore((film.num_frames, *film.size))
+    def _segment(self, film: EchoFilm, bar: Progress) -> tuple[LabelStore, Measures]:
+        store = LabelStore((film.num_frames, *film.size))
         prompts = prompts_of_film(*self.prompts, self.loaded, film) if self.prompts else None
-        task = bar.add_task(film.name, total=film.num_frames)
+        rounds = self.loaded.model.postprocessing.rounds
+        task = bar.add_task(film.name, total=film.num_frames * rounds)
         try:
             for frame, labels in predicting.label_film(
                 self.loaded, film, prompts, self.coarse, self.batch_size
@@ -214,9 +216,7 @@ class EchoInferencer:
             bar.remove_task(task)
         return store, self._measure(film, store, prompts)
 
-    def _measure(
-        self, film: EchoFilm, store: predicting.LabelStore, prompts: FilmPrompts | None
-    ) -> Measures:
+    def _measure(self, film: EchoFilm, store: LabelStore, prompts: FilmPrompts | None) -> Measures:
         sought = prompts.structures if prompts else self.loaded.structures
         structures = tuple(name for name in self.loaded.structures if name in sought)
         frames = [
@@ -230,7 +230,7 @@ class EchoInferencer:
         self,
         folder: Path,
         film: EchoFilm,
-        store: predicting.LabelStore,
+        store: LabelStore,
         measures: Measures,
         mp4: bool,
     ) -> None:

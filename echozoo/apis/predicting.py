@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from echozoo.apis.label_store import Labelled, finished
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FilmPrompts
 from echozoo.apis.prompts import prompts_from_masks
@@ -14,42 +15,8 @@ from echozoo.datasets.anatomy import label_values, split_labels
 from echozoo.datasets.films import tiling_windows
 from echozoo.datasets.shared_frames import own_frames
 from echozoo.films.film import EchoFilm
-from echozoo.films.readers.source import no_space, temporary_file
 
-Labelled = Iterator[tuple[int, np.ndarray]]
 FRAMES_A_PASS = 8
-
-
-class LabelStore:
-    """Label maps of a film in a nameless temporary file, written in any order.
-
-    Args:
-        shape: (T, H, W).
-    """
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape = shape
-        self._file = temporary_file()
-        self._bytes = shape[1] * shape[2]
-
-    def put(self, frame: int, labels: np.ndarray) -> None:
-        """Store one label map (H, W) uint8."""
-        try:
-            self._file.seek(frame * self._bytes)
-            self._file.write(np.ascontiguousarray(labels, np.uint8).data)
-        except OSError as error:
-            raise no_space(error) from error
-
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return label maps (n, H, W) uint8."""
-        stop = self.shape[0] if stop is None else stop
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise no_space(error) from error
-        self._file.seek(start * self._bytes)
-        labels = np.fromfile(self._file, np.uint8, (stop - start) * self._bytes)
-        return labels.reshape(stop - start, *self.shape[1:])  # (n, H, W)
 
 
 def label_film(
@@ -70,14 +37,18 @@ def label_film(
 
     Yields:
         Frame index and label map (H0, W0) uint8 with CAMUS's labels, each frame once; in the
-        film's order unless ``prompts`` are carried: then as `ClickSession.carry` does.
+        film's order unless ``prompts`` are carried: then as `ClickSession.carry` does. Where the
+        model's postprocessing looks at whole films, all frames come once more, see `finished`.
     """
+    chain = loaded.model.postprocessing
     if not loaded.promptable:
-        return _alone(loaded, film, batch_size)
+        alone = _alone(loaded, film, batch_size)
+        return finished(chain, film, loaded.structures, alone)
     session = ClickSession(loaded, film, ahead=batch_size)
     if prompts is not None:
         return _carried(session, prompts)
-    return _prompted_by(coarse, session, batch_size)
+    prompted = _prompted_by(coarse, session, batch_size)
+    return finished(chain, film, loaded.structures, prompted)
 
 
 def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from echozoo.apis.carrying import carry
+from echozoo.apis.label_store import finished
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import (
     StructurePrompt,
@@ -117,6 +118,8 @@ class ClickSession:
 
         Yields:
             Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first.
+            Where the model's postprocessing looks at whole films, all frames come once more, see
+            `finished`; the given one stays as it is.
 
         Raises:
             ConfigError: There is no such frame or structure, or the masks are empty.
@@ -127,7 +130,9 @@ class ClickSession:
         own = self._own[self._window_of[frame]]
         self._held = frozenset(index for index in own if index < frame)
         kinds = self.loaded.prompts
-        yield from carry(self.film, self.segment_all, kinds, frame, masks, prompts)
+        carried = carry(self.film, self.segment_all, kinds, frame, masks, prompts)
+        chain = self.loaded.model.postprocessing
+        yield from finished(chain, self.film, tuple(masks), carried, pinned=[frame])
 
     def embedding(self, frame: int) -> Embedding:
         """The embedding of one frame; its clip is encoded where it is not known yet."""

@@ -55,6 +55,8 @@ class FilmDataset(BaseDataset):
         test_mode: Whether samples are fixed and keep their native labels.
         reach: In test mode, neighbours in time that smoothing looks at on each side of a frame:
             clips overlap by twice as many (see `tiling_windows`).
+        whole_films: In test mode, let samples be films: their clips are named by ``clips`` of the
+            sample, for the segmentor to look at one after the other.
         **kwargs: Passed on to mmengine's BaseDataset (``indices``, ``lazy_init`` …).
 
     Raises:
@@ -83,9 +85,10 @@ class FilmDataset(BaseDataset):
         pipeline: Sequence = (),
         test_mode: bool = False,
         reach: int | None = 0,
+        whole_films: bool = False,
         **kwargs,
     ) -> None:
-        self.reach = reach
+        self.reach, self.whole_films = reach, whole_films and test_mode
         self.root = self.resolve_root(data_root)
         self.cache_dir = str(resolve_cache_dir(self.root, cache_dir))
         self.subset, self.split, self.split_seed = subset, split, split_seed
@@ -218,10 +221,10 @@ class FilmDataset(BaseDataset):
         films = list(self.find_films(self.root))
         chosen = self.chosen(film.patient for film in films)
         samples = [
-            {"film": film, "frames": frames}
+            entry
             for film in films
             if film.patient in chosen and self._is_wanted(film)
-            for frames in self.windows(film)
+            for entry in self._entries(film)
         ]
         self._report(len(chosen), len(samples))
         return samples
@@ -247,7 +250,15 @@ class FilmDataset(BaseDataset):
             "test_mode": self.test_mode,
             "sample_idx": entry["sample_idx"],
         }
+        if "clips" in entry:
+            results["clips"] = entry["clips"]
         return self.pipeline(results)
+
+    def _entries(self, film: FilmFiles) -> list[dict]:
+        windows = self.windows(film)
+        if self.whole_films:
+            return [{"film": film, "frames": tuple(range(len(film))), "clips": tuple(windows)}]
+        return [{"film": film, "frames": frames} for frames in windows]
 
     def _check_choices(self) -> None:
         if self.split not in self.splits or self.subset not in SUBSETS:

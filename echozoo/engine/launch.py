@@ -263,13 +263,18 @@ def collect_results(cfg: Config) -> None:
 def overlap_clips(cfg: Config) -> None:
     """Let the clips of a test overlap as far as its model smooths logits over time, as in use.
 
+    Where it smooths whole films, these are its samples.
+
     Args:
-        cfg: The config to change; data sets that take no ``reach`` are left alone.
+        cfg: The config to change; data sets that do not take what they get are left alone.
     """
-    reach = Postprocessing(cfg.model.get("postprocessing") or ()).reach
+    chain = Postprocessing(cfg.model.get("postprocessing") or ())
+    reach = chain.reach
     for dataset in leaves((cfg.get("test_dataloader") or {}).get("dataset")):
         if reach != 0 and accepts(dataset, "reach", DATASETS):
             dataset["reach"] = reach
+        if chain.film_steps and accepts(dataset, "whole_films", DATASETS):
+            dataset["whole_films"] = True
 
 
 def build_runner(cfg: Config, fast_cpu: bool = True) -> Runner:

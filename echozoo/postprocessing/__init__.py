@@ -3,5 +3,5 @@
 Steps work on numpy arrays; none is on unless a segmentor's ``postprocessing`` names it.
 """
 
-from echozoo.postprocessing.base import LogitStep, MaskStep, Postprocessing
+from echozoo.postprocessing.base import FilmLabels, FilmStep, LogitStep, MaskStep, Postprocessing
 from echozoo.postprocessing.plausibility import MEANINGS, film_flags, flags, frame_flags

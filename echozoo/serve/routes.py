@@ -218,7 +218,8 @@ def add_jobs(app: FastAPI, server: Server) -> None:
         workspace: Workspace, frames: Callable, structures: Collection[str]
     ) -> dict[str, Any]:
         keep = partial(workspace.masks.carry, structures=structures)
-        workspace.job = Job(workspace.film.num_frames, keep)
+        rounds = server.loaded.model.postprocessing.rounds
+        workspace.job = Job(workspace.film.num_frames * rounds, keep)
         workspace.job.start(frames, server.on_model)
         return workspace.job.report()
 

@@ -52,11 +52,16 @@ def long_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMOOTH = 'dict(type="TemporalGaussian", sigma_frames=0.3), '
+WHOLE = 'dict(type="WhittakerSmoother"), '
 
 
 @pytest.mark.parametrize(
     ("kind", "films_of", "smooth"),
-    [("unet", "phantom", ""), ("automatic", "phantom", ""), ("unet", "long_films", SMOOTH)],
+    [
+        ("automatic", "phantom", ""),
+        ("unet", "long_films", SMOOTH),
+        ("automatic", "long_films", WHOLE),
+    ],
 )
 def test_each_frame_has_the_dice_of_its_test(
     kind: str, films_of: str, smooth: str, tmp_path: Path, request

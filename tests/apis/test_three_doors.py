@@ -22,7 +22,11 @@ from echozoo.postprocessing import Postprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 19
-SMOOTH = [dict(type="TemporalGaussian", sigma_frames=2), dict(type="LargestComponent")]
+SMOOTH = [
+    dict(type="TemporalGaussian", sigma_frames=2),
+    dict(type="LargestComponent"),
+    dict(type="WhittakerSmoother"),
+]
 
 
 class Seen(NamedTuple):

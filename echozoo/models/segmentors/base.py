@@ -13,10 +13,11 @@ from echozoo.models import contracts
 from echozoo.models.checkpoints import initialise
 from echozoo.models.freezing import freeze, hold_frozen_statistics
 from echozoo.models.passes.adapting import add_adapters
+from echozoo.models.segmentors.whole_films import WholeFilms
 from echozoo.registry import MODELS
 
 
-class ClipSegmentorMixin(nn.Module):
+class ClipSegmentorMixin(WholeFilms):
     """Adapters and freezing by pattern, published weights, and losses averaged over the processes.
 
     Mixed into a subclass of mmengine's ``BaseModel``.

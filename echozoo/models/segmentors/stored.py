@@ -15,12 +15,14 @@ from torch import Tensor
 from echozoo.datasets.anatomy import LABEL_VALUES
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import IMAGE_SUFFIXES, read_volume
+from echozoo.models.segmentors.whole_films import WholeFilms
+from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
 
 @MODELS.register_module()
-class StoredMasks(BaseModel):
+class StoredMasks(WholeFilms, BaseModel):
     """Read each frame's prediction from a folder, by the name of the image file that it is of.
 
     For an image ``patient0001_4CH_ED.nii.gz``, or a film ``patient0001_4CH_half_sequence.nii.gz``,
@@ -39,9 +41,10 @@ class StoredMasks(BaseModel):
             data set's own masks, but of ``labels.nii.gz`` those of ``tools/infer.py``: 1 LV cavity,
             2 myocardium, 3 left atrium. CAMUS's are the same.
         data_preprocessor: Stacks the clips of a batch.
+        postprocessing: Steps on masks and on films (see `echozoo.postprocessing`).
 
     Raises:
-        ConfigError: No folder is given, or there is none of that name.
+        ConfigError: No folder is given, or there is none of that name; or a step wants logits.
     """
 
     sees = "frame"
@@ -51,6 +54,7 @@ class StoredMasks(BaseModel):
         folder: str | None = None,
         labels: Mapping[str, int] | None = None,
         data_preprocessor: dict | None = None,
+        postprocessing: Sequence[dict] = (),
     ) -> None:
         super().__init__(MODELS.build(data_preprocessor or {"type": "EchoDataPreprocessor"}))
         if folder is None or not Path(folder).expanduser().is_dir():
@@ -58,6 +62,10 @@ class StoredMasks(BaseModel):
                 f"StoredMasks: folder={folder!r}, wanted a folder with label maps: "
                 "--cfg-options model.folder=FOLDER"
             )
+        self.postprocessing = Postprocessing(postprocessing)
+        if self.postprocessing.logit_steps:
+            name = type(self.postprocessing.logit_steps[0]).__name__
+            raise ConfigError(f"StoredMasks: {name} smooths logits, which masks of a file have not")
         self.folder = Path(folder).expanduser()
         self.labels = None if labels is None else dict(labels)
         files = (path for path in self.folder.rglob("*") if path.name.endswith(IMAGE_SUFFIXES))
@@ -88,6 +96,7 @@ class StoredMasks(BaseModel):
             masks = np.stack(
                 [self._masks(sample, files.image, files.index) for files in sample.frame_files]
             )
+            masks = self.postprocessing.clean(masks, sample.structures, sample.spacing)
             sample.pred_masks = torch.from_numpy(masks).to(inputs.device)  # (T, K, H0, W0)
             numbers = torch.arange(1, masks.shape[1] + 1, device=inputs.device)
             numbered = sample.pred_masks * numbers.view(1, -1, 1, 1)  # (T, K, H0, W0)

@@ -14,6 +14,7 @@ from echozoo.films.io import read_volume, write_volume
 from echozoo.models.segmentors.stored import StoredMasks
 from echozoo.registry import DATASETS
 
+VALUES = {"lv": 1, "myo": 2, "la": 3}
 PIPELINE = [dict(type="LoadClip"), dict(type="PackClip")]
 
 
@@ -120,3 +121,27 @@ def test_what_does_not_fit_is_one_line(make_camus, tmp_path):
         StoredMasks(str(tmp_path / "absent"))
     with pytest.raises(ConfigError, match="mode 'loss'; stored masks can be tested"):
         StoredMasks(str(masks))(torch.zeros(1), [sample], "loss")
+
+
+def test_films_are_smoothed_in_one_piece(make_camus, tmp_path):
+    """Through the clips of a test, the steps see the film; the data set says which clips."""
+    root = make_camus(frames=7)
+    store(root, tmp_path / "masks", "{}.nii.gz")
+    steps = [dict(type="WhittakerSmoother", weight=500.0)]
+    model = StoredMasks(str(tmp_path / "masks"), postprocessing=steps)
+    for sample in samples_of(root, whole_films=True):
+        assert len(sample.clips) == 4
+        data = {"inputs": [torch.zeros(7, 1, 4, 4)], "data_samples": [sample]}
+        (found,) = model.test_step(data)
+        maps = sample.native_labels.numpy()
+        wanted = model.postprocessing.finish(maps, VALUES, sample.spacing)
+        np.testing.assert_array_equal(found.pred_labels, wanted)
+        assert found.pred_masks.shape == (7, 3, *maps.shape[1:])
+        assert (found.pred_masks.long().argmax(1) + 1)[found.pred_labels > 0].tolist() == (
+            found.pred_labels[found.pred_labels > 0].tolist()
+        )
+
+
+def test_steps_on_logits_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="TemporalGaussian smooths logits"):
+        StoredMasks(str(tmp_path), postprocessing=[dict(type="TemporalGaussian")])
