@@ -1,4 +1,4 @@
-"""Tests of films in one piece: clip by clip through the model, then the steps that need them all."""
+"""Tests of films in one piece: clip by clip through the model, then the steps on films."""
 
 from __future__ import annotations
 
