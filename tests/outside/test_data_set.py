@@ -28,7 +28,8 @@ class Outpatients(FilmDataset):
 '''
 CONFIG = """
 # The model knows three structures, the data set one of them.
-shared = dict(_delete_=True, type="Outpatients", image_size=(64, 64), structures=("lv", "myo", "la"))
+three = ("lv", "myo", "la")
+shared = dict(_delete_=True, type="Outpatients", image_size=(64, 64), structures=three)
 testing = dict(test_mode=True, pipeline={{_base_.test_pipeline}}, **shared)
 train_dataloader = dict(
     dataset=dict(subset="train", pipeline={{_base_.train_pipeline}}, **shared)
