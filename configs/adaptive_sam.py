@@ -2,7 +2,8 @@
 
 Data: CAMUS, see _base_/datasets/camus.py; no prompts. Weights: tools/download_weights.py sam_vit_b
 Command: tools/train.py configs/adaptive_sam.py --data-root PATH
-Text features of one's own, such as CLIP's: --cfg-options model.prompt_head.features=FILE.npy
+CLIP's features of the names, from its own weights: --cfg-options model.prompt_head.clip=FILE
+Those of another text encoder: --cfg-options model.prompt_head.features=FILE.npy
 
 The published encoder has neither windows nor relative positions, and its loader finds no weight of
 SAM's at 256 pixels; here both are SAM's. To have the published one: --cfg-options
@@ -22,7 +23,11 @@ model = dict(
     type="PromptableSegmentor",
     data_preprocessor=dict(type="EchoDataPreprocessor", mean=(0.0,), std=(255.0,)),
     backbone=dict(type="SAMViT", arch="base", img_size=256),
-    prompt_head=dict(type="TextPromptHead", num_structures=3),
+    prompt_head=dict(
+        type="TextPromptHead",
+        num_structures=3,
+        names=("left ventricle cavity", "myocardium", "left atrium"),
+    ),
     decoder=dict(type="UnplacedMaskDecoder"),
     loss=dict(type="DiceCELoss", dice_weight=0.8, ce_weight=0.2),
     # Without what a single mask from text does not use.
@@ -38,7 +43,6 @@ optim_wrapper = dict(
 scales = dict(
     tiny=dict(
         model=dict(
-            prompt_head=dict(text_dims=64),
             decoder=dict(num_heads=4, mlp_dims=256, iou_head_hidden=64),
             frozen=("prompt_head.encoder.*", *_unused),
             trainable=(),

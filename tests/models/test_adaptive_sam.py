@@ -61,7 +61,7 @@ def test_layout(shared):
 
 def test_text_features_of_another_shape_are_one_line(tmp_path):
     np.save(tmp_path / "text.npy", np.zeros((2, 64)))
-    with pytest.raises(CheckpointError, match=r"text.npy: found \(2, 64\), wanted .*\(3, 64\)"):
+    with pytest.raises(CheckpointError, match=r"text.npy: found \(2, 64\), wanted .*\(3, 512\)"):
         build("adaptive_sam", "tiny", **{"prompt_head.features": str(tmp_path / "text.npy")})
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(CheckpointError, match="text.npy: .*wanted a .npy file"):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from related import Recording, build, counts
 from torch import Tensor, nn
 
 from echozoo.models import load_published
-from echozoo.models.checkpoints import own_keys
+from echozoo.models.checkpoints import initialise, own_keys
+from echozoo.models.decoders.sam_mask_decoder import SAMMaskDecoder
 from echozoo.models.prompts import Prompts
 from echozoo.registry import MODELS
 
@@ -84,6 +89,56 @@ def test_layout(shared):
         trainable = {names[str(name)] for name in recording.arrays["trainable"]} - {None}
         ours = {n for n, p in model.named_parameters() if p.requires_grad}
         assert {n for n in trainable if not any(one in n for one in unused)} == ours
+
+
+def sam_file(path: Path) -> dict[str, Tensor]:
+    """A small SAM under its published names, and what is in the file."""
+    sam = build("sam_finetune", "tiny", **{"prompt_head.num_structures": 0})
+    names = {
+        "backbone.": "image_encoder.",
+        "prompt_head.encoder.": "prompt_encoder.",
+        "decoder.": "mask_decoder.",
+    }
+    weights = {}
+    for key, value in sam.state_dict().items():
+        prefix = next(name for name in names if key.startswith(name))
+        weights[names[prefix] + key.removeprefix(prefix)] = torch.randn_like(value)
+    torch.save(weights, path)
+    return weights
+
+
+def test_what_the_published_loader_loses_is_an_option(tmp_path):
+    path = tmp_path / "sam.pth"
+    weights = sam_file(path)
+    tables = "image_encoder.blocks.1.attn.rel_pos_h"
+
+    def loaded(**without) -> nn.Module:
+        model = build("msa", "tiny")
+        initialise(model, dict(path=str(path), parts=("backbone",), **without))
+        return model.backbone.blocks[1].attn
+
+    torch.testing.assert_close(loaded().rel_pos_h, weights[tables])
+    without = re.search(r"model\.pretrained\.without=(\(.+?\))", Path("configs/msa.py").read_text())
+    released = loaded(without=ast.literal_eval(without[1]))
+    assert (released.rel_pos_h == 0).all()
+    assert (released.rel_pos_w == 0).all()
+    weight = weights["image_encoder.blocks.1.attn.qkv.weight"]
+    torch.testing.assert_close(released.qkv.weight, weight)
+
+
+@torch.no_grad()
+def test_sams_own_decoder_is_an_option():
+    model = build("msa", "tiny", **{"decoder.type": "SAMMaskDecoder"})
+    assert type(model.decoder) is SAMMaskDecoder
+    released = build("msa", "tiny").decoder
+    names = {name: value.shape for name, value in model.decoder.named_parameters()}
+    assert {name: value.shape for name, value in released.named_parameters()} == names
+    released.load_state_dict(model.decoder.state_dict())
+    features = model.encode(torch.rand(1, 3, 96, 96))
+    prompts = Prompts(points=torch.full((1, 3, 1, 2), 40.0), labels=torch.ones(1, 3, 1))
+    own, _ = model.decode(features, prompts)
+    model.decoder = released
+    assert not torch.allclose(model.decode(features, prompts)[0], own, atol=1e-3)
 
 
 def first_frame(model: nn.Module, clip: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from echozoo.errors import CheckpointError
+from echozoo.errors import CheckpointError, ConfigError
+from echozoo.models.clip_text import text_features
 from echozoo.models.contracts import KeyMap
 from echozoo.models.prompt_heads.base import SAMPromptHead
 from echozoo.models.prompts import Features, Prompts
@@ -20,20 +22,25 @@ from echozoo.registry import PROMPT_HEADS
 class TextPromptHead(SAMPromptHead):
     """A token for each structure, ``BN(ReLU(W f))`` of a feature f of its name; it prompts itself.
 
-    The features are those of a text encoder that ran before, in a file; those of CLIP ViT-B/32
-    have 512 numbers. Without a file they are a table that learns, and the log says so. Clicks,
-    boxes and masks are taken too, as SAM does.
+    The features are those that CLIP's text encoder has for the names, or of another encoder that
+    ran before, from a file. Either file is needed to train alone: the features are among the
+    model's weights. Without one they are a table that learns, and the log says so. Clicks, boxes
+    and masks are taken too, as SAM does.
 
     Args:
         embed_dims: Channels of the embeddings.
         img_size: Nominal height and width of the network's input in pixels.
         embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
-        text_dims: Numbers of a feature.
-        features: A ``.npy`` file (K, text_dims), in the order of the structures; None: a table.
+        text_dims: Numbers of a feature; CLIP ViT-B/32 has 512.
+        features: A ``.npy`` file (K, text_dims), in the order of the structures.
+        clip: A file of CLIP's weights, see `echozoo.models.clip_text`.
+        names: What CLIP is asked for, K of them.
+        vocabulary: CLIP's file of byte pairs; None is the one that mmseg has.
 
     Raises:
-        CheckpointError: The file cannot be read or holds something else.
+        CheckpointError: A file cannot be read or holds something else.
+        ConfigError: Both files, or another number of names than of structures.
     """
 
     published = (
@@ -46,22 +53,52 @@ class TextPromptHead(SAMPromptHead):
 
     def __init__(
         self,
-        embed_dims: int,
-        img_size: int,
-        embedding_size: int,
+        embed_dims: int = 256,
+        img_size: int = 1024,
+        embedding_size: int = 64,
         num_structures: int = 3,
         text_dims: int = 512,
         features: str | None = None,
+        clip: str | None = None,
+        names: Sequence[str] = (),
+        vocabulary: str | None = None,
     ) -> None:
         super().__init__(embed_dims, img_size, embedding_size)
         self.affine = nn.Linear(text_dims, embed_dims)
         self.norm = nn.BatchNorm1d(embed_dims)
         shape = num_structures, text_dims
-        if features is None:
+        self.source = features or clip
+        if features and clip:
+            raise ConfigError(
+                f"{type(self).__name__}: found features={features!r} and clip={clip!r}, wants one"
+            )
+        if clip and len(names) != num_structures:
+            raise ConfigError(
+                f"{type(self).__name__}: found {len(names)} names, wants {num_structures} that "
+                "CLIP is asked for, one a structure; give names=..."
+            )
+        if self.source is None:
             self.text = nn.Parameter(torch.randn(shape))
-            print_log("TextPromptHead: no features of a text encoder, a table learns", "current")
+        elif not Path(self.source).expanduser().exists():
+            self.register_buffer("text", torch.full(shape, torch.nan))  # until weights are loaded
         else:
-            self.register_buffer("text", _read(features, shape))
+            found = _read(features) if features else text_features(clip, names, vocabulary)
+            self.register_buffer("text", _checked(found, shape, self.source))
+
+    def init_weights(self) -> None:
+        """Begin a training: say that there are no features, or refuse that their file is gone.
+
+        Raises:
+            CheckpointError: The file is not there.
+        """
+        if self.source is None:
+            kind = type(self).__name__
+            print_log(f"{kind}: no features of a text encoder, a table learns", "current")
+        elif self.text.isnan().any():
+            raise CheckpointError(
+                f"{self.source}: no such file, wanted text features to train with; give their "
+                "file, or leave it out for a table that learns"
+            )
 
     def embed(
         self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
@@ -97,16 +134,23 @@ class TextPromptHead(SAMPromptHead):
         )
 
 
-def _read(path: str, shape: tuple[int, int]) -> Tensor:
+def _read(path: str) -> Tensor:
     try:
         features = np.load(Path(path).expanduser(), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return torch.from_numpy(features.astype(np.float32))
+    except (OSError, ValueError, EOFError, AttributeError) as error:
         raise CheckpointError(
-            f"{path}: {error}, wanted a .npy file of text features {shape}; write it with a text "
-            "encoder, or leave features out for a table that learns"
+            f"{path}: {error}, wanted a .npy file of text features; write it with a text encoder, "
+            "or leave features out for a table that learns"
         ) from error
-    if features.shape != shape:
+
+
+def _checked(features: Tensor, shape: tuple[int, int], path: str) -> Tensor:
+    if tuple(features.shape) != shape:
         raise CheckpointError(
-            f"{path}: found {features.shape}, wanted text features {shape}, one row a structure"
+            f"{path}: found {tuple(features.shape)}, wanted text features {shape}, one row a "
+            "structure; set text_dims to the numbers of a row"
         )
-    return torch.from_numpy(features.astype(np.float32))
+    if not features.isfinite().all():
+        raise CheckpointError(f"{path}: found NaN or infinite numbers, wanted text features")
+    return features

@@ -152,6 +152,19 @@ def test_jittered_boxes_stay_near_and_inside() -> None:
     assert len(np.unique(drawn[:, 0])) == 50
 
 
+def test_boxes_of_medsam_grow_outwards_alone() -> None:
+    mask = np.zeros((50, 100), bool)
+    mask[3:21, 20:61] = True  # 3 pixels from the upper border
+    box = BoxPrompts(outward=5)
+    drawn = np.array([box(one_structure(mask, s))["boxes"][0, 0] for s in range(100)])
+    steps = (drawn - (20, 3, 60, 20)) * (-1, -1, 1, 1)
+    for side, most in zip(steps.T, (5, 3, 5, 5), strict=True):
+        assert set(side.tolist()) == set(range(most + 1))  # whole pixels, each side by itself
+    assert len(np.unique(steps, axis=0)) > 50
+    exact = BoxPrompts(outward=0)(one_structure(mask))["boxes"]
+    assert exact.tolist() == [[[20, 3, 60, 20]]]
+
+
 def test_coarse_masks_are_logits_of_coverage() -> None:
     mask = np.zeros((16, 32), bool)
     mask[:8, :12] = True

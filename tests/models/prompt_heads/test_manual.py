@@ -66,6 +66,20 @@ def test_equals_segment_anything(kinds):
     assert same.embedding is embedding
 
 
+def test_masks_are_embedded_as_probabilities_where_a_system_wants_that():
+    cfg = dict(type="ManualPromptHead", embed_dims=C, img_size=IMAGE, embedding_size=GRID)
+    model = PROMPT_HEADS.build(dict(cfg, prompts=("points", "masks"), mask_probabilities=True))
+    given = select(prompts(), ("points", "masks"))
+    sparse, dense, _ = model.embed(Features.of(torch.zeros(N, C, GRID, GRID)), Prompts(**given))
+    probabilities = given | {"masks": 1 / (1 + torch.exp(-given["masks"]))}
+    wanted_sparse, wanted_dense = one_by_one(model.encoder, probabilities)
+    torch.testing.assert_close(sparse, wanted_sparse)
+    torch.testing.assert_close(dense, wanted_dense)
+    clicks = select(given, ("points",))  # without a mask nothing changes
+    _, dense, _ = model.embed(Features.of(torch.zeros(N, C, GRID, GRID)), Prompts(**clicks))
+    torch.testing.assert_close(dense, one_by_one(model.encoder, clicks)[1])
+
+
 def test_one_click_makes_two_tokens():
     model, given = head(), select(prompts(1), ("points",))
     sparse, dense, _ = model.embed(Features.of(torch.zeros(N, C, GRID, GRID)), Prompts(**given))
