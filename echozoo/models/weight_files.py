@@ -167,11 +167,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return config
 
 
-# A key that only one part of SAM has, and the prefix of that part in SAM's own files.
+# A key that only one part of SAM or SurgicalSAM has, and the prefix of that part where a file has
+# all of them.
 _MARKS = {
     "patch_embed.proj.weight": "image_encoder.",
     "no_mask_embed.weight": "prompt_encoder.",
     "iou_token.weight": "mask_decoder.",
+    "class_embeddings.weight": "learnable_prototypes.",
+    "pn_cls_embeddings.0.weight": "prototype_prompt_encoder.",
 }
 
 
