@@ -38,6 +38,7 @@ rows = [
     dict(name="UV-SAM", config="uv_sam.py"),
     dict(name="AdapterShadow", config="adapter_shadow.py"),
     dict(name="Segment Any Cell", config="sac.py"),
+    dict(name="Auto-prompting SAM", config="auto_prompt_sam.py"),
     dict(name="SurgicalSAM", config="surgical_sam.py"),
     dict(name="AdaptiveSAM", config="adaptive_sam.py"),
 ]

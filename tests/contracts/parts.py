@@ -70,6 +70,7 @@ SMALL: dict[str, Any] = {
     "TempAtt": dict(num_heads=2),
     "TextPromptHead": dict(num_structures=2, text_dims=6),
     "PrototypePromptHead": dict(num_structures=2, hidden_dims=4),
+    "DownUpPromptHead": dict(num_structures=2, widths=(4, 6)),
     "ManualPromptHead": dict(prompts=("points", "boxes", "masks")),
     "APG": dict(num_structures=2, num_task_tokens=3, num_heads=2, head_dims=4, ffn_dims=8),
     "DenseNetPromptHead": dict(num_structures=2, net=dict(type="HarDNet", num_maps=4, width=0.05)),
