@@ -56,6 +56,7 @@ MSA_DEPTH = 12 * 295_872  # adapters that its 2-D branch does not use
 PROTOTYPES = 590_594 + 3 * 256  # what makes prompts of them, with two tokens a structure
 DOWN_UP = 12 * 592_512 + 7_672_832  # ST-Adapters, the network of prompts
 TEXTS = 4 * 512 + 512 * 256 + 3 * 256  # a table of texts, what makes tokens of them
+PARTS = TEXTS + 256 * 128 + 128 + 128 * 256 + 256
 RELATIVE = 4 * 2 * 31 * 64 + 8 * 2 * 27 * 64  # SAM's positions, which AdaptiveSAM's code drops
 TRA, ST_ADAPTER, TEMP_ATT = 4 * 791_296, 4 * 592_512, 4 * (2_954_496 + 8 * 768)
 LIA = 1_688 + 3_352 + 6_680 + 56_904  # after 64, 128, 256 and 768 channels
@@ -102,6 +103,7 @@ COUNTS = {
     # Of SurgicalSAM's, beside them: what marks prompts as asked for or not, of SAM's points.
     "surgical_sam": (SAM + PROTOTYPES + 4 * 256, PROTOTYPES + 4_058_340 - UNUSED_OF_DECODER),
     "auto_prompt_sam": (SAM + DOWN_UP, DOWN_UP + 4_058_340 - UNUSED_OF_DECODER),
+    "sp_sam": (SAM + PARTS, PARTS + 4_058_340 - UNUSED_OF_DECODER),
     # With a table of three texts; the prompt encoder's part in training has no effect.
     "adaptive_sam": (
         90_825_520 + RELATIVE + 3 * 512,
@@ -250,7 +252,7 @@ def test_samus_tra_takes_a_step_at_its_real_size():
 @pytest.mark.parametrize(
     "name",
     ["autosam_dense", "autosam_tokens", "uv_sam", "adapter_shadow", "sac"]
-    + ["surgical_sam", "auto_prompt_sam"],
+    + ["surgical_sam", "auto_prompt_sam", "sp_sam"],
 )
 @torch.no_grad()
 def test_whole_systems_run_at_their_real_size(name):

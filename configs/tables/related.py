@@ -41,6 +41,7 @@ rows = [
     dict(name="Auto-prompting SAM", config="auto_prompt_sam.py"),
     dict(name="SurgicalSAM", config="surgical_sam.py"),
     dict(name="AdaptiveSAM", config="adaptive_sam.py"),
+    dict(name="SP-SAM", config="sp_sam.py"),
 ]
 
 notes = (
