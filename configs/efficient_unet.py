@@ -5,11 +5,7 @@ Weights: tools/download_weights.py efficientnet_lite0
 Command: tools/train.py configs/efficient_unet.py --data-root PATH
 """
 
-_base_ = [
-    "_base_/datasets/camus_screens.py",
-    "_base_/schedules/adam.py",
-    "_base_/runtime.py",
-]
+_base_ = ["_base_/datasets/camus_screens.py", "_base_/schedules/adamw_ema.py"]
 
 model = dict(
     type="ClipEncoderDecoder",
@@ -31,21 +27,7 @@ model = dict(
     pretrained="checkpoints/efficientnet-lite0-57934424.pth",
 )
 
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=1.5e-3, weight_decay=0.01, fused=True),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=100),
-    dict(type="CosineAnnealingLR", convert_to_iter_based=True),
-]
 train_cfg = dict(max_epochs=24)
-# What is validated and saved is an average of the weights, over the last tenth of the steps or 200.
-custom_hooks = [
-    *_base_.custom_hooks,
-    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.005, gamma=10),
-    dict(type="ViewHeadHook"),
-]
 
 # --scale tiny: half of the channels from scratch, 96 x 96.
 _tiny_data = dict(dataset=dict(image_size=(96, 96)))

@@ -255,15 +255,15 @@ class EchoInferencer:
         """The prompts that were given; None where the model or another one makes them."""
         given = isinstance(prompts, Mapping) or str(prompts) not in ("auto", "automatic")
         name = type(self.loaded.model).__name__
-        if not self.loaded.promptable:
-            if given or self.coarse:
-                raise ConfigError(f"{name} needs no prompts: leave them out")
-            return None
+        if self.coarse and self.loaded.automatic:
+            raise ConfigError(f"{name} needs no prompts: leave the coarse model out")
+        if given and not self.loaded.understands:
+            raise ConfigError(f"{name} takes no prompts: leave them out")
         if given and self.coarse:
             raise ConfigError("prompts and a coarse model: give one of the two")
         if given:
             return read_prompts(prompts)
-        if self.coarse is None:
+        if self.coarse is None and not self.loaded.automatic:
             raise ConfigError(
                 f"{Path(self.loaded.cfg.filename or name).name} needs prompts"
                 f" ({' or '.join(self.loaded.understands)}): give clicks or boxes ({FORM}), a label"
@@ -276,7 +276,7 @@ class EchoInferencer:
     ) -> LoadedModel:
         parts = [coarse] if isinstance(coarse, (str, Path)) else list(coarse)
         loaded = load_model(*parts, device=device, amp=amp)
-        if loaded.promptable:
+        if not loaded.automatic:
             raise ConfigError(f"coarse model {parts[0]}: it needs prompts itself; give a U-Net")
         if not set(loaded.structures) & set(self.loaded.structures):
             raise ConfigError(f"coarse model {parts[0]}: it knows none of the structures wanted")

@@ -127,7 +127,8 @@ def _describe(
     named = dataset.get("structures") or STRUCTURES
     named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
     head = getattr(model, "prompt_head", None)
-    prompts = tuple(getattr(head, "kinds", ()))
+    wanted = tuple(getattr(head, "kinds", ()))
+    prompts = wanted or tuple(getattr(head, "corrections", ()))
     return LoadedModel(
         cfg=cfg,
         model=model,
@@ -137,8 +138,8 @@ def _describe(
         keep_aspect=bool(resize.get("keep_aspect", False)),
         clip_length=int(dataset.get("clip_length") or 8) if model.sees == "clip" else 1,
         window=dataset.get("clip_length", 8),
-        promptable=bool(prompts),
+        automatic=not wanted,
         prompts=prompts,
-        understands=PROMPT_KINDS if prompts and pretrained else prompts,
+        understands=PROMPT_KINDS if wanted and pretrained else prompts,
         _transforms=tuple(TRANSFORMS.build(step) for step in steps),
     )

@@ -50,7 +50,7 @@ class LoadedModel:
         clip_length: Frames of a clip of a model with temporal modules, 1 for all others.
         window: Frames of a clip of the data set that it is tested on, None for whole films: by
             these logits are smoothed over time.
-        promptable: Whether it needs prompts.
+        automatic: Whether it segments a film without prompts; if it understands some, they correct.
         prompts: Kinds of prompts it was trained with, of "points", "boxes", "masks".
         understands: Kinds of prompts it understands: those, and all of SAM's where its weights
             started from SAM's, whose prompt encoder knows them.
@@ -66,7 +66,7 @@ class LoadedModel:
     keep_aspect: bool
     clip_length: int
     window: int | None
-    promptable: bool
+    automatic: bool
     prompts: tuple[str, ...]
     understands: tuple[str, ...]
     amp: torch.dtype | None = None
@@ -174,7 +174,7 @@ class LoadedModel:
         spacing: tuple[float, float] | None = None,
         places: Sequence[int] | None = None,
     ) -> EchoDataSample:
-        """Run a model that needs no prompts on the frames of one clip.
+        """Run an automatic model on the frames of one clip.
 
         Args:
             frames: (n, H0, W0) uint8.

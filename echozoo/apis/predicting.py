@@ -31,8 +31,8 @@ def label_film(
     Args:
         loaded: The model.
         film: The film.
-        prompts: For a model that needs prompts: what is known of one frame, to be carried.
-        coarse: In place of ``prompts``: a model without prompts, whose masks prompt each frame.
+        prompts: What is known of one frame, to be carried; a model that needs prompts needs it.
+        coarse: In place of ``prompts``: an automatic model, whose masks prompt each frame.
         batch_size: Frames of a pass of a model that has no clips of its own.
 
     Yields:
@@ -41,7 +41,7 @@ def label_film(
         model's postprocessing looks at whole films, all frames come once more, see `finished`.
     """
     chain = loaded.model.postprocessing
-    if not loaded.promptable:
+    if loaded.automatic and prompts is None:
         alone = _alone(loaded, film, batch_size)
         return finished(chain, film, loaded.structures, alone)
     session = ClickSession(loaded, film, ahead=batch_size)
@@ -52,7 +52,7 @@ def label_film(
 
 
 def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
-    """Run a model that needs no prompts over a film.
+    """Run an automatic model over a film.
 
     A model with temporal modules sees clips of the length that it was trained on, one after the
     other, the last one shifted back to end with the film (as in testing); all others see
@@ -80,7 +80,7 @@ def _carried(session: ClickSession, prompts: FilmPrompts) -> Labelled:
 
 
 def _prompted_by(coarse: LoadedModel, session: ClickSession, batch_size: int) -> Labelled:
-    """Let a model that needs no prompts find the structures, and prompt another with its masks."""
+    """Let an automatic model find the structures, and prompt another with its masks."""
     loaded = session.loaded
     shared = [name for name in loaded.structures if name in coarse.structures]
     for index, labels in _alone(coarse, session.film, batch_size):

@@ -38,15 +38,15 @@ class ClickSession:
         ahead: Frames to encode in one pass, where the model has no clips of its own.
 
     Raises:
-        ConfigError: The model needs no prompts.
+        ConfigError: The model takes no prompts.
     """
 
     def __init__(
         self, loaded: LoadedModel, film: EchoFilm, cache_frames: int = 48, ahead: int = 1
     ) -> None:
-        if not loaded.promptable:
+        if not loaded.understands:
             raise ConfigError(
-                f"{type(loaded.model).__name__} needs no prompts: run it on the film as it is"
+                f"{type(loaded.model).__name__} takes no prompts: run it on the film as it is"
             )
         self.loaded, self.film = loaded, film
         temporal, length = loaded.clip_length > 1, film.num_frames

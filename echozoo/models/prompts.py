@@ -199,6 +199,11 @@ class Prompts:
         return replace(first, **tensors, extra=extra)
 
 
+def has_kind(sample: EchoDataSample, kind: str) -> bool:
+    """Whether a sample carries prompts of a kind."""
+    return all(own in sample for own in _SAMPLE_FIELDS.get(kind, {kind: kind}).values())
+
+
 def _collect(name: str, samples: Sequence[EchoDataSample] | None) -> Tensor:
     for sample in samples or ():
         if name not in sample:

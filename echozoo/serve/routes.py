@@ -52,7 +52,7 @@ def add_films(app: FastAPI, server: Server) -> None:
     async def model() -> dict[str, Any]:
         loaded = server.loaded
         return {
-            "promptable": bool(loaded.promptable),
+            "automatic": bool(loaded.automatic),
             "prompts": list(loaded.understands),
             "structures": [
                 {"name": s.short, "title": s.full_name, "colour": _hex(s.colour)}
@@ -180,7 +180,7 @@ def add_masks(app: FastAPI, server: Server) -> None:
 
 def _checked(server: Server, workspace: Workspace, clicks: Clicks) -> StructurePrompt:
     """Return what was clicked as a prompt, or refuse what cannot be segmented."""
-    if not server.loaded.promptable:
+    if not server.loaded.understands:
         raise Refusal(422, "this model takes no clicks; let it segment the film")
     prompt = make_prompt(clicks.points, clicks.labels, clicks.box)
     check_prompt(server.loaded, workspace.film, clicks.frame, clicks.structure, prompt)
@@ -209,7 +209,7 @@ def add_jobs(app: FastAPI, server: Server) -> None:
     async def film(key: Key) -> dict[str, Any]:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
-        if server.loaded.promptable:
+        if not server.loaded.automatic:
             raise Refusal(422, "this model needs a click; carry its mask through the film")
         loaded = server.loaded
         return _start(workspace, lambda: label_film(loaded, workspace.film), loaded.structures)

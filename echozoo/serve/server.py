@@ -59,7 +59,7 @@ class Server:
             self._model.shutdown(wait=True, cancel_futures=True)
 
     def _start_clicks(self, film: Any) -> Any:
-        return self._clicks_of(self.loaded, film) if self.loaded.promptable else None
+        return self._clicks_of(self.loaded, film) if self.loaded.understands else None
 
     def _find_view(self, film: Any) -> View:
         # Films are opened on other threads than the model's.

@@ -89,3 +89,11 @@ def automatic(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     head = "_delete_=True, type='APG', num_structures=3, num_heads=2, num_task_tokens=6"
     text = PROMPTED.format(configs=tiny_configs, temporal='temporal=dict(type="TRA")', head=head)
     return write_run(tmp_path_factory.mktemp("runs") / "automatic", text)
+
+
+@pytest.fixture(scope="session")
+def correctable(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that prompts itself, one frame at a time, and takes clicks and boxes as well."""
+    head = "_delete_=True, type='LearntPromptHead', num_structures=3, num_tokens=2"
+    text = PROMPTED.format(configs=tiny_configs, temporal="temporal=None", head=head)
+    return write_run(tmp_path_factory.mktemp("runs") / "correctable", text)

@@ -266,12 +266,12 @@ def test_a_folder_without_prompts_for_a_model_that_makes_its_own(
     written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out/film/labels.nii.gz")))
     wanted = infer.loaded.predict(FILM[:4]).pred_labels.numpy()  # the first clip of the film
     np.testing.assert_array_equal(written[:4], wanted)
-    with pytest.raises(ConfigError, match="PromptableSegmentor needs no prompts"):
+    with pytest.raises(ConfigError, match="PromptableSegmentor takes no prompts"):
         EchoInferencer(automatic, device="cpu", prompts=CLICK)
 
 
 def test_options_that_cannot_be(unet: Path) -> None:
-    with pytest.raises(ConfigError, match="needs no prompts"):
+    with pytest.raises(ConfigError, match="takes no prompts"):
         EchoInferencer(unet, device="cpu", prompts=CLICK)
     with pytest.raises(ConfigError, match="batch_size=0"):
         EchoInferencer(unet, device="cpu", batch_size=0)

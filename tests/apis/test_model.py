@@ -16,18 +16,18 @@ FILM = moving_disc(4, (50, 70))
 def test_what_is_known_of_a_run(unet: Path, clicked: Path, boxed: Path) -> None:
     plain = load_model(unet)
     assert (plain.structures, plain.input_size) == (("lv", "myo", "la"), (32, 32))
-    assert (plain.promptable, plain.clip_length, plain.understands) == (False, 1, ())
+    assert (plain.automatic, plain.clip_length, plain.understands) == (True, 1, ())
     assert plain.checkpoint == unet / "best_x_epoch_1.pth"
     assert not plain.model.training
     temporal = load_model(boxed / "tiny.py", boxed)
-    assert (temporal.promptable, temporal.clip_length) == (True, 4)
+    assert (temporal.automatic, temporal.clip_length) == (False, 4)
     assert temporal.prompts == temporal.understands == ("boxes", "masks")
     assert load_model(clicked).clip_length == 1
 
 
 def test_a_model_that_prompts_itself(automatic: Path) -> None:
     loaded = load_model(automatic, device="cpu")
-    assert (loaded.promptable, loaded.clip_length) == (False, 4)
+    assert (loaded.automatic, loaded.clip_length) == (True, 4)
     assert loaded.prompts == loaded.understands == ()
     sample = loaded.predict(FILM)
     assert sample.pred_masks.shape == (4, 3, 50, 70)

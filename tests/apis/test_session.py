@@ -10,8 +10,11 @@ from film_files import moving_disc
 from echozoo.apis.carrying import prompted_piece, same_structure
 from echozoo.apis.loading import load_model
 from echozoo.apis.model import Embedding, LoadedModel
-from echozoo.apis.prompts import make_prompt, prompts_from_masks
+from echozoo.apis.predicting import label_film
+from echozoo.apis.prompt_files import FilmPrompts
+from echozoo.apis.prompts import label_map, make_prompt, prompts_from_masks
 from echozoo.apis.session import ClickSession
+from echozoo.datasets.anatomy import label_values
 from echozoo.errors import ConfigError
 from echozoo.films.film import open_film
 from echozoo.models.prompts import Features
@@ -126,8 +129,25 @@ def test_prompts_that_cannot_be(loaded: LoadedModel, arguments: tuple, reason: s
         session.segment(*arguments)
 
 
+def test_an_automatic_model_is_corrected_by_clicks(correctable: Path) -> None:
+    loaded = load_model(correctable, device="cpu")
+    assert (loaded.automatic, loaded.understands) == (True, ("points", "boxes"))
+    film = open_film(FILM)
+    alone = dict(label_film(loaded, film))
+    assert sorted(alone) == list(range(film.num_frames))
+    session = ClickSession(loaded, film)
+    empty = loaded.decode(session.embedding(2))[0]  # K, 4h, 4w
+    native = loaded.to_native(empty[None], session.embedding(2).meta)[0]
+    at_once = label_map(loaded, film, dict(zip(loaded.structures, native, strict=True)))
+    np.testing.assert_array_equal(at_once, alone[2])
+    click = session.segment(2, "lv", [(20, 20)])
+    assert (click != session.segment(2, "lv", [(20, 20)], [0])).any()
+    carried = dict(label_film(loaded, film, FilmPrompts(2, {"lv": make_prompt([(20, 20)])})))
+    np.testing.assert_array_equal(carried[2] == label_values(["lv"])[1], click)
+
+
 def test_models_without_prompts_have_no_sessions(unet: Path) -> None:
-    with pytest.raises(ConfigError, match="needs no prompts"):
+    with pytest.raises(ConfigError, match="takes no prompts"):
         ClickSession(load_model(unet, device="cpu"), open_film(FILM))
 
 

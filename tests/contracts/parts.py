@@ -76,6 +76,7 @@ SMALL: dict[str, Any] = {
     "APG": dict(num_structures=2, num_task_tokens=3, num_heads=2, head_dims=4, ffn_dims=8),
     "DenseNetPromptHead": dict(num_structures=2, net=dict(type="HarDNet", num_maps=4, width=0.05)),
     "CoarsePointPromptHead": dict(coarse=COARSE, num_structures=2),
+    "LearntPromptHead": dict(num_structures=2, num_tokens=2),
     "UVSAMPromptHead": dict(coarse=COARSE, num_structures=2, fused_dims=4, min_side=2.0),
     **dict.fromkeys(
         (

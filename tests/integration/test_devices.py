@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,6 +19,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from echozoo.engine.config_file import load_config
 from echozoo.engine.launch import forget_pretrained
+from echozoo.models import weight_files
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
@@ -34,6 +36,9 @@ NETWORKS = sorted(
 def fakes(monkeypatch) -> FakeTensorMode:
     # It draws until a number fits, which a fake one never does.
     monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor)
+    # What comes with the zoo is on the disk, and no file holds fake ones.
+    monkeypatch.setattr(weight_files, "load_file", lambda *_, **__: {})
+    monkeypatch.setattr(nn.Module, "load_state_dict", lambda module, state: None)
     shapes = ShapeEnv(allow_dynamic_output_shape_ops=True, allow_scalar_outputs=True)
     return FakeTensorMode(shape_env=shapes, static_shapes=True)
 
@@ -42,7 +47,9 @@ def build(cfg: Config) -> nn.Module:
     forget_pretrained(cfg)
     with GPU, DefaultScope.overwrite_default_scope("echozoo"):
         model = MODELS.build(cfg.model)
-    model.data_preprocessor._device = GPU  # as .to() would; fake modules cannot be moved
+    for part in model.modules():
+        if isinstance(part, BaseDataPreprocessor):
+            part._device = GPU  # as .to() would; fake modules cannot be moved
     return model
 
 

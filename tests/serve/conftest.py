@@ -56,7 +56,7 @@ class DiscSession:
         return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
-def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
+def model(automatic: bool = False, **changed: Any) -> SimpleNamespace:
     """Stands for a LoadedModel of lv and la."""
 
     def predict(clip: np.ndarray, spacing: Any, places: Any) -> SimpleNamespace:
@@ -65,9 +65,9 @@ def model(promptable: bool = True, **changed: Any) -> SimpleNamespace:
         labels[:, 20:30, 10:20] = 2
         return SimpleNamespace(pred_labels=labels)
 
-    prompts = ("points", "boxes") if promptable else ()
+    prompts = ("points", "boxes") if not automatic else ()
     known = dict(
-        promptable=promptable,
+        automatic=automatic,
         prompts=prompts,
         understands=prompts,
         model=SimpleNamespace(postprocessing=Postprocessing([]), view_head=None),
@@ -139,7 +139,7 @@ def disc_model() -> Callable[..., SimpleNamespace]:
 @pytest.fixture
 def automatic_model() -> SimpleNamespace:
     """A model that takes no clicks."""
-    return model(promptable=False)
+    return model(automatic=True)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_says_what_it_offers(client) -> None:
     offered = client.get("/api/model").json()
     assert offered["films"] == ["study/film.nii.gz"]
     assert offered["structures"][1] == {"name": "la", "title": "left atrium", "colour": "#56b4e9"}
-    assert (offered["promptable"], offered["prompts"]) == (True, ["points", "boxes"])
+    assert (offered["automatic"], offered["prompts"]) == (False, ["points", "boxes"])
     assert offered["max_upload_bytes"] == 512 * 2**20
 
 
@@ -217,7 +217,7 @@ class TestWithoutPrompts:
         return start(automatic_model, films=film_file.parents[1], session=None)
 
     def test_segments_the_film(self, client, key) -> None:
-        assert client.get("/api/model").json()["promptable"] is False
+        assert client.get("/api/model").json()["automatic"] is True
         assert client.post(f"/api/open/{key}/film").status_code == 202
         assert finished(client, key)["done"] == 5
         masks = client.get(f"/api/open/{key}/masks?start=0&stop=5").json()["masks"]

@@ -86,15 +86,8 @@ class InteractiveSegmentor(PromptableSegmentor):
         prompts = Prompts(masks=logits)
         if alone:
             return prompts
-        wrong = (_enlarged(logits, masks.shape[-2:]) > 0) != (masks > 0.5)
-        wrong = (wrong & labelled[..., None, None]).flatten(2)  # N, K, H * W
-        some = wrong.any(2, keepdim=True)  # N, K, 1
         number = self.points[int(torch.randint(len(self.points), ()))]
-        chances = torch.where(some, wrong, True).float().flatten(0, 1)
-        drawn = torch.multinomial(chances, number, replacement=True).unflatten(0, masks.shape[:2])
-        rows = drawn.div(masks.shape[-1], rounding_mode="floor")
-        points = torch.stack([drawn % masks.shape[-1], rows], -1).float()  # (x, y)
-        labels = torch.where(some, masks.flatten(2).gather(2, drawn), -1).long()
+        points, labels = wrong_points(logits, masks, labelled, number)
         return replace(prompts, points=points, labels=labels)
 
     def _redecode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -122,6 +115,32 @@ class InteractiveSegmentor(PromptableSegmentor):
         enlarged = _enlarged(logits.float(), masks.shape[-2:])
         for name, value in self.loss_function(enlarged, masks, labelled, quality.float()).items():
             losses[name] = losses[name] + value
+
+
+def wrong_points(
+    logits: Tensor, masks: Tensor, labelled: Tensor, number: int
+) -> tuple[Tensor, Tensor]:
+    """Points where masks are wrong, as a person would click them.
+
+    Args:
+        logits: Of the masks (N, K, h, w).
+        masks: References (N, K, H, W).
+        labelled: Which of them are there (N, K) bool.
+        number: P, of points a mask.
+
+    Returns:
+        Points (N, K, P, 2) as (x, y), drawn from the wrong pixels, and their labels (N, K, P): 1
+        where something is missing, 0 where something is too much, -1 (padding) where nothing is
+        wrong or known.
+    """
+    wrong = (_enlarged(logits, masks.shape[-2:]) > 0) != (masks > 0.5)
+    wrong = (wrong & labelled[..., None, None]).flatten(2)  # N, K, H * W
+    some = wrong.any(2, keepdim=True)  # N, K, 1
+    chances = torch.where(some, wrong, True).float().flatten(0, 1)
+    drawn = torch.multinomial(chances, number, replacement=True).unflatten(0, masks.shape[:2])
+    rows = drawn.div(masks.shape[-1], rounding_mode="floor")
+    points = torch.stack([drawn % masks.shape[-1], rows], -1).float()  # (x, y)
+    return points, torch.where(some, masks.flatten(2).gather(2, drawn), -1).long()
 
 
 def _enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from echozoo.models.prompts import Features, Prompts
+from echozoo.models.prompts import Features, Prompts, has_kind
 from echozoo.models.segmentors.base import frames_of, has_labels, summed
 from echozoo.models.segmentors.clicks import decode_clicks
 from echozoo.models.segmentors.predictions import attach_structure_masks
@@ -31,7 +31,8 @@ class PromptableSegmentor(PromptedSegmentor):
 
     Args:
         backbone: Image encoder.
-        prompt_head: Its ``kinds`` are taken from the samples; its ``embed`` is called as
+        prompt_head: Its ``kinds`` are taken from the samples, and its ``corrections``, if it has
+            such, where all samples carry them; its ``embed`` is called as
             ``(features, prompts, output_tokens)``. If it has a ``loss``, that is called as
             ``(features, masks, labelled)`` with the features that ``embed`` returned and the
             masks at the input's size, and counts beside the masks' own.
@@ -61,7 +62,7 @@ class PromptableSegmentor(PromptedSegmentor):
             What ``mode`` says.
         """
         features = self.encode(frames_of(inputs), num_frames=inputs.shape[1])
-        prompts = Prompts.of_samples(data_samples, self.prompt_head.kinds)
+        prompts = self.prompts_of(data_samples)
         logits, _, features = self._decode(features, prompts)
         if mode == "tensor":
             return logits
@@ -74,6 +75,12 @@ class PromptableSegmentor(PromptedSegmentor):
             if self.measure_loss and has_labels(sample):
                 sample.loss = summed(self._loss(clip, [sample]))
         return list(data_samples)
+
+    def prompts_of(self, samples: Sequence[EchoDataSample] | None) -> Prompts:
+        """What samples carry of the prompts that the head wants, or takes as corrections."""
+        offered = getattr(self.prompt_head, "corrections", ())
+        taken = [kind for kind in offered if samples and all(has_kind(s, kind) for s in samples)]
+        return Prompts.of_samples(samples, (*self.prompt_head.kinds, *taken))
 
     def decode(
         self,

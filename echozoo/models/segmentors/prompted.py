@@ -89,14 +89,17 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
             num_frames: T, so that N = B * T.
 
         Returns:
-            Features whose last map is the image embedding (N, E, h, w).
+            Features whose last map is the image embedding (N, E, h, w), with what a prompt head
+            that can ``look`` at images finds in them without being asked.
         """
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.feature_cache is None or traced:
             maps = self._encode(images, num_frames)
         else:
             maps = self.feature_cache(self._encode, images, num_frames)
-        return Features(maps, num_frames, images)
+        features = Features(maps, num_frames, images)
+        look = getattr(self.prompt_head, "look", None)
+        return features if look is None else look(features)
 
     def _encode(self, images: Tensor, num_frames: int) -> tuple[Tensor, ...]:
         features = Features.of(contracts.encode(self.backbone, images, num_frames))

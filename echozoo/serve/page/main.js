@@ -139,12 +139,13 @@ function showControls() {
   const open = Boolean(film);
   const any = open && measured !== null && measured.lines.length > 0;
   const here = any && measured.lines.some(({ values }) => values[frame] > 0);
-  view.locked = busy || !model?.promptable;
+  view.locked = busy || !model?.prompts.length;
   view.colour = model?.structures.find(({ name }) => name === structure)?.colour;
   $("canvas").classList.toggle("locked", view.locked);
   $("undo").disabled = !open || busy || !prompts.canUndo;
   $("clear").disabled = !open || busy || !prompts.has(frame, structure);
-  $("carry").disabled = !open || busy || (model.promptable && (!here || film.frames < 2));
+  $("carry").disabled = !open || busy || !here || film.frames < 2;
+  $("segment").disabled = !open || busy;
   $("stop").hidden = !busy;
   $("reset").hidden = busy;
   for (const id of ["get-masks", "get-table", "reset"]) $(id).disabled = !any || busy;
@@ -235,10 +236,13 @@ function clear() {
 
 // ---- the whole film
 
-async function carry() {
+const carry = () => work(() => film.carry(frame));
+const segment = () => work(() => film.segment());
+
+async function work(start) {
   const its = film;
   stopPlaying();
-  let job = await (model.promptable ? film.carry(frame) : film.segment());
+  let job = await start();
   busy = true;
   say("");
   $("progress-box").hidden = false;
@@ -343,7 +347,7 @@ function tool(kind) {
   view.tool = kind;
   const radio = document.querySelector(`[name=tool][value=${kind}]`);
   radio.checked = true;
-  $("how-to").textContent = model.promptable ? HOW_TO[kind] : HOW_TO.none;
+  $("how-to").textContent = model.prompts.length ? HOW_TO[kind] : HOW_TO.none;
 }
 
 function setUp() {
@@ -361,11 +365,12 @@ function setUp() {
     if (radio.disabled) radio.parentElement.title = "This model was not trained with it";
     radio.addEventListener("change", () => tool(radio.value));
   }
-  tool(model.prompts.includes("points") || !model.promptable ? "points" : "boxes");
-  if (!model.promptable) {
-    $("carry").textContent = "Segment the film";
-    $("prompts").querySelector(".row").hidden = true;
-  }
+  const promptable = model.prompts.length > 0;
+  tool(model.prompts.includes("points") || !promptable ? "points" : "boxes");
+  $("segment").hidden = !model.automatic;
+  $("carry").hidden = !promptable;
+  $("carry").classList.toggle("primary", !model.automatic);
+  $("prompts").querySelector(".row").hidden = !promptable;
 }
 
 $("choose").addEventListener("click", () => $("file").click());
@@ -384,6 +389,7 @@ curve.addEventListener("frame", ({ detail }) => { stopPlaying(); show(detail.fra
 $("play").addEventListener("click", play);
 $("undo").addEventListener("click", undo);
 $("clear").addEventListener("click", clear);
+$("segment").addEventListener("click", guarded(segment));
 $("carry").addEventListener("click", guarded(carry));
 $("stop").addEventListener("click", guarded(() => film.stop()));
 $("reset").addEventListener("click", guarded(reset));
@@ -410,7 +416,7 @@ listenToKeys(view, {
   film: () => film,
   frames: { to: (next) => { stopPlaying(); show(next).catch(fail); }, now: () => frame },
   structure: (index) => model.structures[index] && (() => choose(model.structures[index].name)),
-  tool: (kind) => model.promptable && model.prompts.includes(kind) && tool(kind),
+  tool: (kind) => model.prompts.includes(kind) && tool(kind),
   hide: () => { allHidden = !allHidden; show(frame).catch(fail); },
   play,
   undo,
