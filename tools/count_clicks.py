@@ -110,10 +110,14 @@ def _dataset(loaded: LoadedModel, subset: str, data_root: str | None) -> FilmDat
 
 
 def _clicked(loaded: LoadedModel, dataset: FilmDataset, goal: float, most: int) -> Iterator[Line]:
+    seen = set()  # the last clip of a film may share frames with the one before
     for index in track(range(len(dataset)), "clicking"):
         clip = dataset[index]
         embedding = loaded.encode(clip["images"], clip["spacing"])
         for place, frame in enumerate(clip["frames"]):
+            if (clip["sequence"], frame) in seen:
+                continue
+            seen.add((clip["sequence"], frame))
             for number, name in enumerate(loaded.structures):
                 reference = clip["labels"][place] == number + 1  # H0, W0
                 if not clip["labelled"][place, number] or not reference.any():
