@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import json
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -22,17 +25,26 @@ class Recording:
     """What the published code of a system gave for weights that its key names determine.
 
     Attributes:
-        weights: Published key to tensor, as in a published file.
         arrays: Recorded outputs by name, and inputs that have no formula.
     """
 
     def __init__(self, shared: Path, system: str) -> None:
         folder = shared / "golden/related"
-        self.inputs = _rule(folder)
-        filled = self.inputs.weights(system)
-        self.weights = {key: torch.from_numpy(np.array(value)) for key, value in filled.items()}
+        self.system, self.inputs = system, _rule(folder)
         with np.load(folder / f"{system}.npz") as arrays:
             self.arrays = {name: arrays[name] for name in arrays}
+
+    @cached_property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Published key to tensor, as in a published file."""
+        filled = self.inputs.weights(self.system)
+        return {key: torch.from_numpy(np.array(value)) for key, value in filled.items()}
+
+    @property
+    def keys(self) -> list[str]:
+        """The published keys alone, which is quicker."""
+        path = Path(self.inputs.__file__).with_name(f"{self.system}_keys.json.gz")
+        return list(json.loads(gzip.decompress(path.read_bytes())))
 
     def wave(self, *shape: int) -> torch.Tensor:
         return torch.from_numpy(self.inputs.wave(*shape))

@@ -47,7 +47,7 @@ def test_layout(shared):
     recording = Recording(shared, "adaptivesam_vit_b")
     with torch.device("meta"):
         model = build("adaptive_sam", **RELEASED)
-    names = own_keys(model, recording.weights)
+    names = own_keys(model, recording.keys)
     assert set(names.values()) == set(model.state_dict()) - {"prompt_head.text"}
     total, trained = counts(model)
     table = model.prompt_head.text.numel()

@@ -76,7 +76,7 @@ def test_class_tokens_layout(shared):
         model = build("autosam_tokens")
     total, trained = counts(model)
     assert (total + SECOND_MASK, trained + SECOND_MASK) == tuple(recording.arrays["counts"][:2])
-    names = own_keys(model, recording.weights)
+    names = own_keys(model, recording.keys)
     assert set(names.values()) - {None} == set(model.state_dict())
     trainable = {names[str(name)] for name in recording.arrays["trainable"]} - {None}
     assert trainable == {n for n, p in model.named_parameters() if p.requires_grad}

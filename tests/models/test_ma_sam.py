@@ -34,7 +34,7 @@ def test_layout(shared):
     recording = Recording(shared, "ma_sam_vit_b")
     with torch.device("meta"):
         model = build("ma_sam")
-    names = own_keys(model, recording.weights)
+    names = own_keys(model, recording.keys)
     assert set(names.values()) - {None} == set(model.state_dict())
     total, trained = counts(model)
     published = recording.arrays["counts"]

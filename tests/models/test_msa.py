@@ -79,7 +79,7 @@ def test_layout(shared):
     for config, idle in (("msa", DEPTH), ("msa_3d", 0)):
         with torch.device("meta"):
             model = build(config)
-        names = own_keys(model, recording.weights)
+        names = own_keys(model, recording.keys)
         assert set(names.values()) - {None} == set(model.state_dict())
         total, trained = counts(model)
         published = recording.arrays["counts"]

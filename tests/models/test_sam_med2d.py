@@ -53,7 +53,7 @@ def test_layout(shared):
     recording = Recording(shared, "sam_med2d_vit_b")
     with torch.device("meta"):
         model = build("sam_med2d")
-    names = own_keys(model, recording.weights)
+    names = own_keys(model, recording.keys)
     assert set(names.values()) == set(model.state_dict())
     total, trained = counts(model)
     assert (total, trained + MASKS + SINGLE) == tuple(recording.arrays["counts"])

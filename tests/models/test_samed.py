@@ -32,7 +32,7 @@ def test_layout(shared):
     recording = Recording(shared, "samed_vit_b")
     with torch.device("meta"):
         model = build("samed")
-    names = own_keys(model, recording.weights)
+    names = own_keys(model, recording.keys)
     claimed = set(names.values()) - {None}
     stacked = {name for name in claimed if ".lora_a." in name}
     assert len(stacked) == 24  # A of q and of v, which are one matrix here
