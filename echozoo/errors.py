@@ -22,6 +22,10 @@ class DataError(EchoZooError):
     """A data set, an image, a mask or a split is not as it has to be."""
 
 
+class TooLargeError(DataError):
+    """A film takes more than it may."""
+
+
 class StorageError(DataError):
     """A file cannot be written.
 

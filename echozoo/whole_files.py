@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ SUFFIX = ".part"
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def written_whole(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """Let a file be written beside its place; it is synced and put there in the end.
 
     A reader sees the old file or the new one, and so does a machine that loses its power. After
@@ -21,6 +22,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: The file to write or replace.
+        sync: False for what has a checksum and can be made again: the disk is not waited for.
 
     Yields:
         The name to write to.
@@ -29,18 +31,20 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         OSError: It cannot be written; the error names the file.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{SUFFIX}")
     try:
         yield part
-        _sync(part)
+        if sync:
+            _sync(part)
         os.replace(part, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # the new name; some file systems sync no folders
-        _sync(path.parent)
+    if sync:
+        with contextlib.suppress(OSError):  # the new name; some file systems sync no folders
+            _sync(path.parent)
 
 
 def remove_parts(folder: str | Path) -> None:

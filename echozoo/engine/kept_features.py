@@ -8,9 +8,7 @@ may write the same one at once and none reads half of it.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +26,7 @@ from echozoo.models import contracts
 from echozoo.models.segmentors.prompted import PromptedSegmentor
 from echozoo.models.weight_files import weights_sha256
 from echozoo.notices import notice
+from echozoo.whole_files import written_whole
 
 GIGABYTE = 2**30
 Maps = tuple[Tensor, ...]
@@ -166,17 +165,13 @@ class FeatureCache:
         ]
         orders = " ".join("NHWC" if is_last else "NCHW" for is_last in last)
         about = {"crc32": _checksum(maps), "orders": orders}
-        unfinished = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             if not self._has_room(sum(one.nbytes for one in maps)):
                 return
-            try:
-                save_file({f"map{i}": one for i, one in enumerate(maps)}, unfinished, about)
-                unfinished.chmod(0o644)  # safetensors leaves it to its owner alone
-                os.replace(unfinished, file)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            with written_whole(file, sync=False) as part:
+                save_file({f"map{i}": one for i, one in enumerate(maps)}, part, about)
+                part.chmod(0o644)  # safetensors leaves it to its owner alone
         except (OSError, SafetensorError) as error:
             self._is_full = True
             reason = getattr(error, "strerror", None) or error

@@ -93,12 +93,20 @@ def cached_volume(
     sources = (Path(path),) if image is None else (Path(path), Path(image))
 
     def decode() -> tuple[np.ndarray, dict]:
-        volume, notes = apart(read_noted, path, label, image)
-        _say(Path(path), notes)
+        volume = decoded_volume(path, label, image)
         return volume.array, {"spacing": volume.spacing}
 
     array, facts = cached_array(sources, Path(cache_dir), "label" if label else "image", decode)
     return Volume(array, facts["spacing"] and tuple(facts["spacing"]))
+
+
+def decoded_volume(
+    path: str | Path, label: bool = False, image: str | Path | None = None
+) -> Volume:
+    """As `cached_volume`, without a cache: decoded in the reading process."""
+    volume, notes = apart(read_noted, path, label, image)
+    _say(Path(path), notes)
+    return volume
 
 
 def cached_length(path: str | Path, cache_dir: str | Path) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from echozoo.errors import ConfigError, DataError
-from echozoo.films.readers.source import temporary_file, write_spooled
+from echozoo.errors import ConfigError, DataError, TooLargeError
+from echozoo.films.readers.source import BoundedReader, temporary_file, write_spooled
 
 HEAD = 4096
 LARGEST = 8192  # pixels, the side of a frame
@@ -41,6 +41,8 @@ _MAGIC = (
     (0, b"\x00\x00\x01\xba", "video:mpeg"),
     (0, b"\x00\x00\x01\xb3", "video:mpegvideo"),
 )
+# Where the first of its packets begins, and how long they are: each begins with the same byte.
+_PACKETS = ((0, 188), (4, 192))
 # The first element of a DICOM data set without the preamble: group 8 or 2, and its type.
 _BARE_DICOM = re.compile(rb"(\x08\x00.\x00|\x02\x00.\x00)(UI|UL|CS|DA|LO|SH|OB)", re.DOTALL)
 _METAIMAGE = re.compile(rb"^\s*(NDims|DimSize|ElementDataFile)\s*[=:]", re.MULTILINE)
@@ -73,10 +75,11 @@ class FilmFile:
             bytes_each: Of a pixel.
 
         Raises:
-            DataError: A frame is larger than those of any scanner, or all take more than the limit.
+            TooLargeError: A frame is larger than those of any scanner, or all take more than the
+                limit.
         """
         if max(size) > LARGEST:
-            raise DataError(
+            raise TooLargeError(
                 f"{self.path}: frames of {size[0]} x {size[1]} pixels, wanted {LARGEST} x {LARGEST}"
                 " at most; shrink them"
             )
@@ -86,12 +89,13 @@ class FilmFile:
         """Refuse bytes that are more than the limit.
 
         Raises:
-            DataError: They are.
+            TooLargeError: They are.
         """
         if wanted > self.limit:
-            raise DataError(
-                f"{self.path}: {wanted / 1e9:.3g} GB of pixels, more than the limit of"
-                f" {self.limit / 1e9:.3g}; cut or shrink the film, or set {LIMIT_VARIABLE}"
+            raise TooLargeError(
+                f"{self.path}: {wanted / 1e9:.3g} GB of pixels when unpacked, more than the limit"
+                f" of {self.limit / 1e9:.3g}; cut or shrink the film, or raise the limit"
+                f" ({LIMIT_VARIABLE}, or the page's own)"
             )
 
     def unpacked(self) -> FilmFile:
@@ -107,8 +111,7 @@ class FilmFile:
             total += len(block)
             self.check_limit(total - HEAD)
             write_spooled(file, block)
-        file.seek(0)
-        return replace(self, stream=file, size=total)
+        return replace(self, stream=BoundedReader(file), size=total)
 
     def _blocks(self) -> Iterator[bytes]:
         self.stream.seek(0)
@@ -169,7 +172,7 @@ def open_regular(path: Path) -> BinaryIO:
         if stat.S_ISREG(state.st_mode):
             raise DataError(f"{path}: empty file (0 bytes); copy it again")
         raise DataError(f"{path}: no regular file (a folder, a pipe or a device)")
-    return os.fdopen(descriptor, "rb")
+    return BoundedReader(os.fdopen(descriptor, "rb"))
 
 
 def kind_of(head: bytes) -> str | None:
@@ -177,6 +180,10 @@ def kind_of(head: bytes) -> str | None:
     for place, magic, kind in _MAGIC:
         if head[place:].startswith(magic):
             return kind
+    if any(
+        len(head) > 400 and {*head[at : at + 3 * step : step]} == {0x47} for at, step in _PACKETS
+    ):
+        return "video:mpegts"
     if _METAIMAGE.search(head):
         return "metaimage"
     return "dicom" if _BARE_DICOM.match(head) else None

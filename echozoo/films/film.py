@@ -22,7 +22,7 @@ from echozoo.films.readers.video import open_video
 
 SUFFIXES = (
     *(".nii.gz", ".nii", ".mhd", ".mha", ".dcm", ".dicom", ".ima"),
-    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg"),
+    *(".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts"),
     *(".png", ".jpg", ".jpeg"),
 )
 NO_SPACING = "no spacing known: pixels reported, no ml"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,9 +17,9 @@ from echozoo.films.io import write_volume
 from echozoo.phantom.anatomy import Ventricle, draw_ventricle
 from echozoo.phantom.artefacts import QUALITIES, draw_quality
 from echozoo.phantom.film import PhantomFilm, render_film
+from echozoo.whole_files import SUFFIX, remove_parts, written_whole
 
 MANIFEST = "phantom.json"
-_UNFINISHED = ".unfinished"
 VIEWS = ("2CH", "4CH")
 SUBSETS = ("training", "validation", "testing")
 _SYSTOLE = 0.33  # seconds from ED to ES
@@ -115,6 +114,8 @@ def write_phantom(
             write_patient(root, number, options)
             on_patient(done, len(missing))
     shutil.rmtree(root / ".partial", ignore_errors=True)
+    for folder in (root, root / "database_split"):
+        remove_parts(folder)
     return len(missing)
 
 
@@ -123,8 +124,8 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
     manifest = {"note": _NOTE, "version": _VERSION, "options": asdict(options)}
     manifest = json.loads(json.dumps(manifest))
     path = root / MANIFEST
-    unclaimed = {MANIFEST + _UNFINISHED}  # all that a kill right at the start leaves
-    if root.exists() and not (root.is_dir() and {p.name for p in root.iterdir()} <= unclaimed):
+    # All that a kill right at the start leaves is a part of the manifest.
+    if root.exists() and not (root.is_dir() and all(p.suffix == SUFFIX for p in root.iterdir())):
         found = _read_manifest(path)
         if found == manifest:
             _write_split(root / "database_split", options)
@@ -142,7 +143,8 @@ def _claim(root: Path, options: PhantomOptions, force: bool) -> None:
         for part in ("database_nifti", "database_split", ".partial"):
             shutil.rmtree(root / part, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, json.dumps(manifest, indent=2) + "\n")
+    with written_whole(path) as part:
+        part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     _write_split(root / "database_split", options)
 
 
@@ -151,14 +153,8 @@ def _write_split(folder: Path, options: PhantomOptions) -> None:
     for subset, numbers in split_patients(options).items():
         path = folder / f"subgroup_{subset}.txt"
         if not path.is_file():
-            _write_whole(path, "".join(f"{patient_name(k)}\n" for k in numbers))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """A file that is there is whole, even where this process is killed."""
-    unfinished = path.with_name(path.name + _UNFINISHED)
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+            with written_whole(path) as part:
+                part.write_text("".join(f"{patient_name(k)}\n" for k in numbers), "utf-8")
 
 
 def _read_manifest(path: Path) -> dict | None:

@@ -20,13 +20,12 @@ import numpy as np
 from echozoo.apis.measuring import FrameMeasures, Measures, measure_film, measure_frame
 from echozoo.apis.prompts import StructurePrompt
 from echozoo.apis.views import View
-from echozoo.errors import EchoZooError, StorageError
+from echozoo.errors import EchoZooError, StorageError, TooLargeError
 from echozoo.serve.jobs import Job
 from echozoo.serve.masks import MaskStore
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.uploads import NO_ROOM, Refusal
 
-_MAX_SIDE = 8192  # pixels
 _PREFIX = "echozoo-serve-"
 
 
@@ -213,18 +212,14 @@ class Workspaces:
         try:
             with self._reader:
                 film = SharedFilm(self._open_film(path))
-            height, width = film.size
-            if max(height, width) > _MAX_SIDE:
-                raise Refusal(413, f"frames of {width} x {height} pixels, at most {_MAX_SIDE} wide")
-            if film.num_frames * height * width > self.options.max_unpacked_bytes:
-                raise Refusal(413, f"{film.num_frames} frames of {width} x {height}: too much here")
             film.frames(0, 1)  # a film whose first frame cannot be read is no film
             view = self._find_view(film)
             return Workspace(film, folder, self._start_clicks(film), view, self._structures)
         except (Refusal, StorageError):
             raise
         except EchoZooError as error:
-            raise Refusal(422, str(error).replace(str(path), shown)) from error
+            status = 413 if isinstance(error, TooLargeError) else 422
+            raise Refusal(status, str(error).replace(str(path), shown)) from error
 
     def add(self, workspace: Workspace) -> None:
         """Put a film that `read` has opened in the place that `reserve` took."""

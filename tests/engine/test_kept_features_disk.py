@@ -75,7 +75,7 @@ def test_a_half_written_entry_is_never_read(model, tmp_path, monkeypatch):
 
     images = torch.rand(1, 1, SIZE, SIZE)
     attach(model, tmp_path)
-    monkeypatch.setattr(kept_features.os, "replace", killed)
+    monkeypatch.setattr("os.replace", killed)
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)  # SIGKILL cleans not
     with pytest.raises(KeyboardInterrupt):
         model.encode(images)

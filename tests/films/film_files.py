@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 
 def moving_disc(frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -66,9 +69,44 @@ def write_dicom(path: Path, frames: np.ndarray, region: dict | None = None, **ta
     data.save_as(path, enforce_file_format=True)
 
 
-def write_video(path: Path, frames: np.ndarray, rate: int = 25, codec: str = "libx264") -> None:
+def encapsulate(
+    path: Path, syntax: str, pieces: list[bytes] | None = None, fragments: int = 1
+) -> None:
+    """Compress the pixels of an uncompressed DICOM file.
+
+    Args:
+        path: The file.
+        syntax: A transfer syntax as pydicom names it.
+        pieces: Its pixels, compressed; by default a JPEG of each frame.
+        fragments: In how many each of them is.
+    """
+    import pydicom
+    from pydicom.encaps import encapsulate as encapsulated
+
+    data = pydicom.dcmread(path)
+    pieces = pieces or [_jpeg(frame) for frame in data.pixel_array]
+    data.PixelData = encapsulated(pieces, fragments_per_frame=fragments)
+    data.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    data["PixelData"].is_undefined_length = True
+    data["PixelData"].VR = "OB"
+    data.save_as(path)
+
+
+def _jpeg(frame: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def write_video(
+    file: Path | BinaryIO,
+    frames: np.ndarray,
+    rate: int = 25,
+    codec: str = "libx264",
+    format: str | None = None,
+) -> None:
     av = pytest.importorskip("av")
-    with av.open(str(path), "w") as container:
+    with av.open(str(file) if isinstance(file, Path) else file, "w", format) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"

@@ -94,7 +94,7 @@ def test_a_changed_raw_is_a_change(tmp_path):
     os.utime(raw, ns=(0, 1))
     assert not cached_volume(path, tmp_path / "cache").array.any()
     raw.unlink()
-    with pytest.raises(DataError, match="image.raw is not in"):
+    with pytest.raises(DataError, match="image.raw is not beside it"):
         cached_volume(path, tmp_path / "cache")
 
 

@@ -164,7 +164,7 @@ def test_mhd_and_its_data_file(tmp_path):
     with pytest.raises(DataError, match="image.raw: truncated: 959 bytes .* wants 960"):
         read_volume(path)
     raw.unlink()
-    assert "its data file image.raw is not in" in refusal(read_volume, path)
+    assert "its data file image.raw is not beside it" in refusal(read_volume, path)
     header = path.read_text()
     path.write_text(header[: header.index("ElementDataFile")])
     assert "ElementDataFile" in refusal(read_volume, path)

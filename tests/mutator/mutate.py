@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import nibabel
 import numpy as np
-from film_files import moving_disc, write_dicom, write_itk, write_video
+from film_files import encapsulate, moving_disc, write_dicom, write_itk, write_video
 from PIL import Image
 
 FRAMES = moving_disc(5, (40, 48))
@@ -26,15 +29,29 @@ def whole_films(folder: Path) -> dict[str, Path]:
     write_itk(folder / "packed.nii.gz", FRAMES)
     write_itk(folder / "deep.nii", FRAMES.astype(np.int16))
     write_itk(folder / "real.nii", FRAMES.astype(np.float32))
+    nibabel.save(nibabel.Nifti2Image(FRAMES.T, np.eye(4)), folder / "second.nii")
     write_itk(folder / "plain.mhd", FRAMES)
     write_itk(folder / "whole.mha", FRAMES)
     write_dicom(folder / "grey.dcm", FRAMES, region, FrameTime="20")
     write_dicom(folder / "colour.dcm", colour, FrameTimeVector=["0", "20", "20", "20", "20"])
+    video = io.BytesIO()
+    write_video(video, FRAMES, format="mp4")
+    for name, pieces in (("JPEGBaseline8Bit", None), ("MPEG4HP41", [video.getvalue()])):
+        write_dicom(folder / f"{name}.dcm", FRAMES, region, FrameTime="20")
+        encapsulate(folder / f"{name}.dcm", name, pieces)
+    palette = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+    tables = {f"{name}Descriptor": [256, 0, 16] for name in palette}
+    tables |= {f"{name}Data": np.arange(256, dtype=np.uint16).tobytes() for name in palette}
+    write_dicom(folder / "palette.dcm", FRAMES, PhotometricInterpretation="PALETTE COLOR", **tables)
     write_video(folder / "film.mp4", FRAMES)
+    write_video(folder / "film.mkv", FRAMES)
+    write_video(folder / "film.wmv", FRAMES, codec="wmv2")
     write_video(folder / "film.avi", FRAMES, codec="mpeg4")
     Image.fromarray(FRAMES[0]).save(folder / "still.png")
     Image.fromarray(FRAMES[0].astype(np.uint16) * 256).save(folder / "deep.png")
     Image.fromarray(colour[0]).save(folder / "still.jpg")
+    Image.fromarray(colour[0]).quantize(64).save(folder / "palette.png")
+    cv2.imwrite(str(folder / "deep_colour.png"), colour[0].astype(np.uint16) * 257)
     return {path.name: path for path in sorted(folder.iterdir()) if path.suffix != ".raw"}
 
 

@@ -53,7 +53,10 @@ class Reader:
         print(path, file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if line:
-            return json.loads(line)
+            found = json.loads(line)
+            if found["megabytes"] > LIMIT_MB:
+                self.close()  # its most is not the next file's
+            return found
         code = self.process.wait()
         self.close()
         return {"kind": "hang" if code == -signal.SIGALRM else "crash", "message": str(code)}

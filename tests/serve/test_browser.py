@@ -150,7 +150,7 @@ def test_click_carry_measure_download(page, server, film, config, checkpoint, tm
     assert page.inner_text("#film-name") == film.name
     assert "120 × 90 px" in page.inner_text("#facts")
     stored = [path for path in server[1].rglob("*") if path.is_file()]
-    assert [path.name for path in stored] == ["film.nii.gz"]
+    assert [path.name for path in stored] == ["film"]
 
     empty = page.locator("#canvas").screenshot()
     click_at(page, 70, 30)

@@ -120,17 +120,21 @@ class TestPaths:
         assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
 
 
+MHD = b"NDims = 2\nDimSize = 9 9\nElementType = MET_UCHAR\nElementDataFile = "
+
+
 class TestUploads:
     @pytest.mark.parametrize(
         ("content", "status", "words"),
         [
-            (b"", 415, "empty"),
-            (b"#!/bin/sh\nrm -rf /\n" * 50, 415, "no film"),
-            (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 415, "no film"),
-            (b"%PDF-1.7" + bytes(500), 415, "no film"),
-            (b"ObjectType = Image\nNDims = 3\nElementDataFile = /etc/passwd\n", 415, ".mhd"),
-            (gzip.compress(b"no NIfTI" * 100, mtime=0), 415, "no film"),
-            (b"\x1f\x8b" + bytes(50), 415, "no film"),
+            (b"", 422, "empty"),
+            (b"#!/bin/sh\nrm -rf /\n" * 50, 422, "no known kind"),
+            (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", 422, "no known kind"),
+            (b"%PDF-1.7" + bytes(500), 422, "no known kind"),
+            (MHD + b"/etc/passwd\n", 422, "outside of its folder"),
+            (MHD + b"pixels.raw\n", 422, "pixels.raw is not beside it"),
+            (gzip.compress(b"no NIfTI" * 100, mtime=0), 422, "no known kind"),
+            (b"\x1f\x8b" + bytes(50), 422, "not a whole gzip file"),
             (b"\x89PNG\r\n\x1a\n" + bytes(50), 422, "picture"),
             (bytes(128) + b"DICM" + bytes(50), 422, ""),
             (b"\x00\x00\x00\x18ftypmp42" + bytes(500), 422, "video"),
@@ -165,7 +169,7 @@ class TestUploads:
     def test_places_are_given_back(self, start, film_file) -> None:
         client = start(max_films=1)
         for _ in range(3):
-            refused(client.post("/api/uploads", content=b"no film"), 415)
+            refused(client.post("/api/uploads", content=b"no film"), 422)
         content = film_file.read_bytes()
         key = client.post("/api/uploads", content=content).json()["key"]
         refused(client.post("/api/uploads", content=content), 429, "1 films are open")
@@ -173,8 +177,6 @@ class TestUploads:
         assert client.post("/api/uploads", content=content).status_code == 201
 
     def test_a_full_disk(self, start, film_file, monkeypatch, tmp_path) -> None:
-        from echozoo.serve import uploads
-
         client = start(max_films=1)
         content = film_file.read_bytes()
 
@@ -186,12 +188,12 @@ class TestUploads:
             patch.setattr(Path, "open", lambda *_: Full())
             refused(client.post("/api/uploads", content=content), 507, "no room", "No space left")
         with monkeypatch.context() as patch:
-            patch.setattr(uploads, "check_unpacked", raise_full)
+            patch.setattr("echozoo.films.apart.SpooledFrames", raise_full)
             refused(client.post("/api/uploads", content=content), 507, "no room")
         with monkeypatch.context() as patch:
             patch.setattr("tempfile.mkdtemp", raise_full_system)
             refused(client.post("/api/uploads", content=content), 507, "no room")
-        assert not [p for p in (tmp_path / "private").rglob("*") if p.is_file() and p.suffix]
+        assert not [p for p in (tmp_path / "private").rglob("*") if p.is_file()]
         key = client.post("/api/uploads", content=content).json()["key"]  # no place was lost
         with monkeypatch.context() as patch:
             patch.setattr("echozoo.serve.downloads.LabelWriter", raise_full)

@@ -226,7 +226,7 @@ def _data_files(
             )
         if not (file.path.parent / name).is_file():
             raise DataError(
-                f"{file.path}: its data file {name} is not in {file.path.parent}; copy it there"
+                f"{file.path}: its data file {name} is not beside it; put both in one folder"
             )
     return [file.path.parent / name for name in names]
 

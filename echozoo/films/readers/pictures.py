@@ -31,13 +31,17 @@ def open_picture(file: FilmFile) -> FrameSource:
     Raises:
         DataError: It is no whole picture, or too large.
     """
-    file = file.unpacked()
+    file, notes = file.unpacked(), []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its size is checked below
             with Image.open(file.stream, formats=_FORMATS) as image:
                 file.check_pixels(1, (image.height, image.width), 4)
                 pixels, converted = _values(file, image)
+                if image.format != "PNG":
+                    converted = converted or "JPEG"
+                elif getattr(image, "is_animated", False):
+                    notes.append(f"an animation of {image.n_frames} pictures: the first is taken")
                 pixels = _TURNS.get(_orientation(image), np.asarray)(pixels)
     except DataError:
         raise
@@ -54,7 +58,7 @@ def open_picture(file: FilmFile) -> FrameSource:
         *(1, pixels.shape[:2], lambda a, b: pixels[None][a:b], pixels.dtype),
         depth=16 if pixels.dtype == np.uint16 else 8,
         converted=converted,
-        notes=[COLOUR_NOTE] if pixels.ndim == 3 else [],
+        notes=[*notes, COLOUR_NOTE] if pixels.ndim == 3 else notes,
     )
 
 

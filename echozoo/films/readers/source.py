@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -85,6 +87,30 @@ class SpooledFrames:
         self._file.seek(start * height * width)
         pixels = np.fromfile(self._file, np.uint8, (stop - start) * height * width)
         return pixels.reshape(stop - start, height, width)  # (n, H, W)
+
+
+class BoundedReader(io.BufferedReader):
+    """A file from its start, which sets no more memory aside for a read than there are bytes.
+
+    Python's own sets aside as much as it is asked for, and what decoders ask for stands in the
+    file.
+
+    Args:
+        file: It is taken over: what was opened here has its place in the file and closes it.
+
+    Attributes:
+        size: Its bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file.detach())
+        self.size = self.seek(0, os.SEEK_END)
+        self.seek(0)
+
+    def read(self, count: int | None = -1) -> bytes:
+        """Read so many bytes, or as many as are left."""
+        left = max(self.size - self.tell(), 0)
+        return super().read(left if count is None or count < 0 else min(count, left))
 
 
 def temporary_file() -> BinaryIO:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from echozoo.datasets.anatomy import LABEL_VALUES
 from echozoo.errors import ConfigError, DataError
-from echozoo.films.io import IMAGE_SUFFIXES, read_volume
+from echozoo.films.cache import decoded_volume
+from echozoo.films.io import IMAGE_SUFFIXES
 from echozoo.models.segmentors.whole_films import WholeFilms
 from echozoo.postprocessing import Postprocessing
 from echozoo.registry import MODELS
@@ -32,8 +33,8 @@ class StoredMasks(WholeFilms, BaseModel):
     - ``patient0001_4CH_ED/labels.nii.gz``: as ``tools/infer.py`` writes them,
     - ``patient0001_4CH_ED.nii.gz``: the same name; of a CAMUS film also ``patient0001_4CH.nii.gz``,
 
-    with the image's size and its frames in the image file's order. ``tools/export_nnunet.py``
-    makes such a folder of nnU-Net's predictions.
+    with the image's frames in its order. They are put on its grid by their geometry, as the masks
+    of a data set are. ``tools/export_nnunet.py`` makes such a folder of nnU-Net's predictions.
 
     Args:
         folder: The folder.
@@ -71,7 +72,9 @@ class StoredMasks(WholeFilms, BaseModel):
         files = (path for path in self.folder.rglob("*") if path.name.endswith(IMAGE_SUFFIXES))
         self._files = {_key(path): path for path in sorted(files, key=_precedence)}
         # Clips of one film follow each other.
-        self._volume = lru_cache(maxsize=4)(lambda path: read_volume(path, label=True).array)
+        self._volume = lru_cache(maxsize=4)(
+            lambda path, image: decoded_volume(path, label=True, image=image).array
+        )
 
     def forward(
         self, inputs: Tensor, data_samples: Sequence[EchoDataSample], mode: str = "predict"
@@ -88,7 +91,8 @@ class StoredMasks(WholeFilms, BaseModel):
 
         Raises:
             ConfigError: Another mode, or a structure that ``labels`` does not have.
-            DataError: A file is absent, or has another size, too few frames or unknown labels.
+            DataError: A file is absent, lies elsewhere than its image, or has another size, too few
+                frames or unknown labels.
         """
         if mode != "predict":
             raise ConfigError(f"StoredMasks: mode {mode!r}; stored masks can be tested, no more")
@@ -112,7 +116,7 @@ class StoredMasks(WholeFilms, BaseModel):
                 f"{self.folder}: no label map {name}.nii.gz, {name}_gt.nii.gz or "
                 f"{name}/labels.nii.gz of {Path(image).name}"
             )
-        labels = self._volume(path)  # (T, H0, W0)
+        labels = self._volume(path, image)  # (T, H0, W0)
         if labels.shape[1:] != tuple(sample.native_size) or index >= len(labels):
             raise DataError(
                 f"{path}: {len(labels)} frames of {labels.shape[1:]} pixels (H, W), wanted at "
