@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,13 +105,22 @@ def write_video(
     rate: int = 25,
     codec: str = "libx264",
     format: str | None = None,
+    pixels: str = "yuv420p",
+    times: list[int] | None = None,
+    options: dict[str, str] | None = None,
 ) -> None:
+    """A video of frames (T, H, W) or (T, H, W, 3), at a rate or at times of their own in ms."""
     av = pytest.importorskip("av")
     with av.open(str(file) if isinstance(file, Path) else file, "w", format) as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
+        stream.pix_fmt = pixels
+        if times:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number, frame in enumerate(frames):
             rgb = np.repeat(frame[..., None], 3, axis=-1) if frame.ndim == 2 else frame
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            if times:
+                picture.pts, picture.time_base = times[number], Fraction(1, 1000)
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
