@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from echozoo.films.files import opened
 from echozoo.films.geometry import Geometry
-from echozoo.films.readers.metaimage import read_meta_header
+from echozoo.films.readers.metaimage_header import read_meta_header
 from echozoo.films.readers.nifti import read_nifti_header
 
 

@@ -93,6 +93,22 @@ def encapsulate(
     data.save_as(path)
 
 
+def transcode(path: Path, name: str) -> None:
+    """Write a file anew in another transfer syntax, by python-gdcm."""
+    gdcm = pytest.importorskip("gdcm")
+    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+
+
 def _jpeg(frame: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "JPEG", quality=95)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from film_files import encapsulate, moving_disc, write_dicom, write_video
+from film_files import encapsulate, moving_disc, transcode, write_dicom, write_video
 
 from echozoo.errors import DataError
 from echozoo.films.film import NO_SPACING, open_film
@@ -24,22 +24,6 @@ LUMINANCE = [0.299, 0.587, 0.114]
 def pydicoms_frames(path: Path) -> np.ndarray:
     frames = pydicom.pixels.pixel_array(path)
     return frames @ LUMINANCE if frames.shape[-1] == 3 else frames
-
-
-def transcode(path: Path, name: str) -> None:
-    """Write a file anew in another transfer syntax, by python-gdcm."""
-    gdcm = pytest.importorskip("gdcm")
-    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(path))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
 
 
 def patch(path: Path, old: bytes, new: bytes) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import nibabel
 import numpy as np
-from film_files import encapsulate, moving_disc, write_dicom, write_itk, write_video
+from film_files import encapsulate, moving_disc, transcode, write_dicom, write_itk, write_video
 from PIL import Image
 
 FRAMES = moving_disc(5, (40, 48))
@@ -39,6 +39,12 @@ def whole_films(folder: Path) -> dict[str, Path]:
     for name, pieces in (("JPEGBaseline8Bit", None), ("MPEG4HP41", [video.getvalue()])):
         write_dicom(folder / f"{name}.dcm", FRAMES, region, FrameTime="20")
         encapsulate(folder / f"{name}.dcm", name, pieces)
+    for name in ("JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"):
+        write_dicom(folder / f"{name}.dcm", FRAMES, region, FrameTime="20")
+        transcode(folder / f"{name}.dcm", name)
+    twelve = dict(BitsAllocated=16, BitsStored=12, HighBit=11)
+    write_dicom(folder / "jpeg12.dcm", FRAMES, PixelData=FRAMES.astype("<u2").tobytes(), **twelve)
+    transcode(folder / "jpeg12.dcm", "JPEGExtendedProcess2_4")
     palette = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
     tables = {f"{name}Descriptor": [256, 0, 16] for name in palette}
     tables |= {f"{name}Data": np.arange(256, dtype=np.uint16).tobytes() for name in palette}

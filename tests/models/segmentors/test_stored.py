@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from clinic import PART, write_clinic
 
@@ -50,6 +51,25 @@ def test_predictions_are_the_frames_of_the_files(make_camus, tmp_path, name, fra
         assert sample.pred_labels.unique().tolist() == [0, 1, 2]
         wanted = sample.native_labels[:, None] == torch.tensor([1, 2]).view(1, -1, 1, 1)
         assert torch.equal(sample.pred_masks, wanted)
+
+
+def test_masks_are_put_back_by_their_geometry(make_camus, tmp_path):
+    root = make_camus(frames=3)
+    for path in root.rglob("*_half_sequence_gt.nii.gz"):
+        mask = sitk.ReadImage(str(path))
+        mirrored = sitk.Flip(mask, [True, False, False])
+        assert mirrored.GetDirection()[0] == -1
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        sitk.WriteImage(mirrored, str(tmp_path / "masks" / path.name))
+    for sample in predict(StoredMasks(str(tmp_path / "masks")), samples_of(root)):
+        assert torch.equal(sample.pred_labels, sample.native_labels)
+        assert not torch.equal(sample.pred_labels, sample.pred_labels.flip(-1))
+    for path in (tmp_path / "masks").iterdir():
+        mask = sitk.ReadImage(str(path))
+        mask.SetOrigin((900.0, 0.0, 0.0))
+        sitk.WriteImage(mask, str(path))
+    with pytest.raises(DataError, match="lies elsewhere than its image"):
+        predict(StoredMasks(str(tmp_path / "masks")), samples_of(root))
 
 
 def test_a_film_may_have_the_name_of_its_sequence(make_camus, tmp_path):
