@@ -20,8 +20,9 @@ from echozoo.apis.prompts import (
 )
 from echozoo.datasets.anatomy import STRUCTURES, split_labels
 from echozoo.errors import ConfigError
+from echozoo.films.cache import decoded_volume
 from echozoo.films.film import EchoFilm
-from echozoo.films.io import IMAGE_SUFFIXES, read_volume
+from echozoo.films.io import IMAGE_SUFFIXES
 
 FORM = '{"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}'
 _KEYS = ("point", "points", "labels", "box")
@@ -126,7 +127,7 @@ def _from_entry(name: str, value: Any, film: EchoFilm) -> StructurePrompt:
 def _from_label_map(
     path: Path, loaded: LoadedModel, film: EchoFilm, frame: int
 ) -> dict[str, StructurePrompt]:
-    labels = read_volume(path, label=True).array
+    labels = decoded_volume(path, label=True, image=film.path).array
     if labels.shape[1:] != tuple(film.size) or len(labels) not in (1, film.num_frames):
         raise ConfigError(
             f"{path}: label map of {labels.shape} (frames, rows, columns), wanted one frame or"

@@ -94,8 +94,7 @@ class FilmFile:
         if wanted > self.limit:
             raise TooLargeError(
                 f"{self.path}: {wanted / 1e9:.3g} GB of pixels when unpacked, more than the limit"
-                f" of {self.limit / 1e9:.3g}; cut or shrink the film, or raise the limit"
-                f" ({LIMIT_VARIABLE}, or the page's own)"
+                f" of {self.limit / 1e9:.3g}; cut or shrink the film, or set {LIMIT_VARIABLE}"
             )
 
     def unpacked(self) -> FilmFile:

@@ -18,7 +18,7 @@ class ServeOptions:
     Attributes:
         films: Folder of films to offer; None offers none, uploads alone.
         max_upload_bytes: Largest upload.
-        max_unpacked_bytes: Largest content of a compressed upload, and the most pixels of a film.
+        max_unpacked_bytes: What a film may take unpacked; None is the limit of `open_film`.
         max_films: Films that may be open at once; each open page has one.
         idle_seconds: A film that no page has asked for so long is closed, its upload removed.
         hosts: Names by which a browser may call the server (the Host header without its port);
@@ -30,15 +30,15 @@ class ServeOptions:
 
     films: Path | None = None
     max_upload_bytes: int = 512 * 2**20
-    max_unpacked_bytes: int = 4 * 2**30
+    max_unpacked_bytes: int | None = None
     max_films: int = 8
     idle_seconds: float = 1800.0
     hosts: tuple[str, ...] | None = LOOPBACK_NAMES
 
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_unpacked_bytes", "max_films", "idle_seconds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: wanted a positive number")
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ConfigError(f"{name}={value}: wanted a positive number")
 
 
 def is_loopback(host: str) -> bool:
