@@ -218,6 +218,6 @@ def test_says_what_is_wrong_and_fits_a_small_window(page, tmp_path) -> None:
     wrong = tmp_path / "film.nii.gz"
     wrong.write_bytes(b"no film at all")
     page.set_input_files("#file", str(wrong))
-    page.get_by_text("no film that can be read here").wait_for()
+    page.get_by_text("no known kind").wait_for()
     assert page.is_visible("#welcome")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
