@@ -31,6 +31,7 @@ from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import find_split_folder, read_split_files
 from echozoo.errors import DataError, one_line, one_line_errors
+from echozoo.films.apart import apart
 from echozoo.films.io import Volume, read_noted
 
 
@@ -86,7 +87,7 @@ def check_view(files: ViewFiles) -> Finding:
 
 def _read(finding: Finding, path: Path, *how) -> Volume | None:
     """Read a file; what it notes is a problem in a data set, and counted as one."""
-    read = _attempt(finding, read_noted, path, *how)
+    read = _attempt(finding, apart, read_noted, path, *how)
     if read is None:
         return None
     volume, notes = read
