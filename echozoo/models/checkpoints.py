@@ -238,6 +238,8 @@ def _fitted(
                 key.removeprefix(f"{title}."): weights.pop(key) for key in _only(weights, [title])
             }
             weights |= {f"{title}.{key}": v for key, v in part.fit_published(inside).items()}
+    if parts is not None:  # of a part asked for, another may have been made
+        weights = _only(weights, parts)
     misfits = {
         "missing": [key for key in _required(weights, model, parts) if key not in weights],
         "unexpected": [file_keys.get(key, key) for key in weights if key not in wanted],

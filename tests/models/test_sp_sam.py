@@ -90,3 +90,14 @@ def test_clicks_have_no_wholes(model):
 def test_wholes_that_are_none(wholes):
     with pytest.raises(ConfigError, match="wants two or more of the 3 structures"):
         build("sp_sam", "tiny", **{"prompt_head.wholes": wholes})
+
+
+def test_wholes_that_differ():
+    model = build("sp_sam", "tiny", **{"decoder.wholes": ((1, 2), (0, 3))})
+    with pytest.raises(ConfigError, match="wants two or more of the 3 structures"):
+        model(torch.rand(1, 1, 3, 96, 96))
+    model.decoder.wholes = ()
+    with pytest.raises(ConfigError, match="prompts of 1 wholes, wants 0"):
+        model(torch.rand(1, 1, 3, 96, 96))
+    with pytest.raises(ConfigError, match="wants two or more of the 1 structures"):
+        PartWholeLoss()(torch.rand(1, 1, 4, 4), torch.rand(1, 1, 4, 4))

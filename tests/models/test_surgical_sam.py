@@ -83,6 +83,9 @@ def test_marks_are_sams_points_and_places_follow_the_size():
     fitted = head.fit_published(weights)
     torch.testing.assert_close(fitted["others.weight"], points[:1].expand(2, -1))
     torch.testing.assert_close(fitted["asked.weight"], points[1:2].expand(2, -1))
+    sam = {f"prompt_encoder.{key}": v for key, v in head.encoder.state_dict().items()}
+    assert len(load_published(model, sam).loaded) == len(sam) + 2
+    assert len(load_published(model, sam, parts=("prompt_head.encoder",)).loaded) == len(sam)
     # Weights along the places of 24 x 24: an even map has the same response as at 12 x 12.
     larger = torch.rand(64, 24 * 24, 1)
     smaller = head.fit_published({"sparse_prompts.0.weight": larger})["sparse_prompts.0.weight"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from echozoo.errors import ConfigError
 from echozoo.models.decoders.sam_mask_decoder import SAMMaskDecoder
 from echozoo.models.layers.nesting import check_wholes, nested
 from echozoo.models.prompts import Features
@@ -48,10 +49,18 @@ class PartWholeMaskDecoder(SAMMaskDecoder):
 
         Returns:
             Logits (N, K, M, 4h, 4w) and quality (N, K, M), of the structures.
+
+        Raises:
+            ConfigError: The prompt head has other wholes.
         """
         if "whole_sparse" not in features.extra:
             return super().forward(features, dense_pe, sparse, dense, multimask_output)
-        count = sparse.shape[1]
+        count, found = sparse.shape[1], features.extra["whole_sparse"].shape[1]
+        if found != len(check_wholes(self.wholes, count)):
+            raise ConfigError(
+                f"PartWholeMaskDecoder: found prompts of {found} wholes, wants {len(self.wholes)}; "
+                "give prompt head, decoder and loss the same wholes"
+            )
         sparse = torch.cat([sparse, features.extra["whole_sparse"]], 1)  # N, K + W, n, C
         dense = torch.cat([dense, features.extra["whole_dense"]], 1)
         masks, quality = super().forward(features, dense_pe, sparse, dense, multimask_output)

@@ -28,7 +28,7 @@ class PartWholeLoss(DiceCELoss):
         self, wholes: Sequence[Sequence[int]] = ((0, 1),), whole_weight: float = 1.0, **kwargs
     ) -> None:
         super().__init__(**kwargs)
-        self.wholes = [list(parts) for parts in check_wholes(wholes)]
+        self.wholes = check_wholes(wholes)
         self.whole_weight = whole_weight
 
     def forward(
@@ -44,21 +44,25 @@ class PartWholeLoss(DiceCELoss):
 
         Returns:
             As `DiceCELoss`, and ``loss_whole_dice`` and ``loss_whole_ce``.
+
+        Raises:
+            ConfigError: There are fewer structures than the wholes have.
         """
+        wholes = [list(parts) for parts in check_wholes(self.wholes, logits.shape[1])]
         if labelled is None:
             labelled = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
         terms = super().forward(logits, masks, labelled)
         p = logits.sigmoid()
         sums, unions, known = (
-            torch.stack([reduce(of[:, parts]) for parts in self.wholes], 1)
+            torch.stack([reduce(of[:, parts]) for parts in wholes], 1)
             for of, reduce in (
                 (p, lambda one: one.sum(1).logit(1e-6)),
                 (masks, lambda one: one.amax(1)),
                 (labelled, lambda one: one.all(1)),
             )
         )
-        wholes = super().forward(sums, unions, known)
+        of_wholes = super().forward(sums, unions, known)
         return terms | {
             name.replace("loss_", "loss_whole_"): self.whole_weight * value
-            for name, value in wholes.items()
+            for name, value in of_wholes.items()
         }
