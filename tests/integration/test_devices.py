@@ -19,6 +19,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from echozoo.engine.config_file import load_config
 from echozoo.engine.launch import forget_pretrained
+from echozoo.engine.scales import apply_scale
 from echozoo.models import weight_files
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
@@ -76,6 +77,8 @@ def clip(size: tuple[int, int]) -> dict:
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_all_that_a_network_computes_is_where_its_weights_are(path, fakes):
     cfg = load_config(str(path))
+    if "tiny" in (cfg.get("scales") or {}):
+        apply_scale(cfg, "tiny")
     size = cfg.train_dataloader.dataset.image_size
     with fakes:
         model = build(cfg)

@@ -146,20 +146,18 @@ def test_the_published_embedding(published):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_a_box_gives_the_ventricle_of_real_patients(published, shared, tmp_path):
+def test_a_box_gives_the_ventricle_of_a_real_patient(published, shared, tmp_path):
     cfg = Config.fromfile("configs/lite_medsam.py")
-    settings = dict(data_root=str(shared / "data/camus_mini"), indices=2, cache_dir=str(tmp_path))
-    dataset = DATASETS.build({**cfg.test_dataloader.dataset, **settings})
-    for index in range(2):
-        item = dataset[index]
-        batch = published.data_preprocessor(
-            dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]])
-        )
-        (sample,) = published(**batch, mode="predict")
-        truth = sample.native_labels.numpy() == 1
-        found = sample.pred_masks[:, 0].numpy()
-        overlap = 2 * np.sum(truth & found, axis=(1, 2)) / np.sum(truth + 0 + found, axis=(1, 2))
-        assert overlap.min() > 0.9
+    settings = dict(data_root=str(shared / "data/camus_mini"), indices=1, cache_dir=str(tmp_path))
+    item = DATASETS.build({**cfg.test_dataloader.dataset, **settings})[0]
+    batch = published.data_preprocessor(
+        dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]])
+    )
+    (sample,) = published(**batch, mode="predict")
+    truth = sample.native_labels.numpy() == 1
+    found = sample.pred_masks[:, 0].numpy()
+    overlap = 2 * np.sum(truth & found, axis=(1, 2)) / np.sum(truth + 0 + found, axis=(1, 2))
+    assert overlap.min() > 0.9
 
 
 @pytest.mark.slow

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from killing import run_tool
 from mmengine.config import Config
 
 from echozoo.export.weights_file import write_weights
@@ -20,17 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
 publish = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(publish)
-
-
-def start(tool: str, *args: object, folder: Path) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if k != "CAMUS_ROOT"}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / tool), *map(str, args)],
-        cwd=folder,
-        env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture
@@ -60,20 +48,21 @@ def run(tiny_configs, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_publish_verify_and_test(run, phantom, tmp_path):
-    done = start("publish.py", run, "-o", "out", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "no metrics: " in done.stdout
+def test_publish_verify_and_test(run, phantom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = run_tool("publish.py", run, "-o", "out")
+    assert status == 0, said
+    assert "no metrics: " in said
     (weights,) = (tmp_path / "out").glob("unet-*.safetensors")
 
-    done = start("publish.py", "--verify", weights, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "unchanged since it was published" in done.stdout
-    assert "training_data: CAMUS; by the config" in done.stdout
+    status, said = run_tool("publish.py", "--verify", weights)
+    assert status == 0, said
+    assert "unchanged since it was published" in said
+    assert "training_data: CAMUS; by the config" in said
 
     arguments = ("out/unet.py", weights, "--data-root", phantom, "--dataset", "indices=2")
-    done = start("test.py", *arguments, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, said = run_tool("test.py", *arguments)
+    assert status == 0, said
     assert (tmp_path / "work_dirs" / "unet" / "results.json").is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -103,11 +104,22 @@ def options(table: Path, phantom: Path) -> list:
     ]
 
 
-def test_interrupted_resumed_and_collected(options, phantom, tmp_path, run_tool):
+def end_of(run: Path) -> tuple[dict, dict]:
+    """What a run has come to: its weights and its results."""
+    weights = {
+        path.name: weights_sha256(torch.load(path, weights_only=True)["state_dict"])
+        for path in run.glob("*.pth")
+    }
+    return weights, json.loads((run / "results.json").read_text())["summaries"]
+
+
+def test_interrupted_killed_resumed_and_collected(options, phantom, tmp_path, run_tool, request):
+    begun = time.monotonic()
     process = start(tmp_path, *options)
     folder = tmp_path / "work_dirs" / "tables" / "tiny" / "phantom"
     while process.poll() is None and not list(folder.glob("unet*/seed0/epoch_*.pth")):
         time.sleep(0.05)
+    until_trained = time.monotonic() - begun
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -117,6 +129,14 @@ def test_interrupted_resumed_and_collected(options, phantom, tmp_path, run_tool)
     record = json.loads((run / "run.json").read_text())
     assert (record["trained"], record["tested"]) == (False, False)
     assert not (run / "results.json").exists()
+
+    draws = random.Random(0)
+    for _ in range(request.config.getoption("--kills") // 3):  # of a table that has got further
+        process = start(tmp_path, *options)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=draws.uniform(0.4, 1.2) * until_trained)
+        process.kill()
+        process.communicate()
 
     status, out = run_tool(*options, "--latex", "-o", "out")
     assert status == 0, out
@@ -143,35 +163,9 @@ def test_interrupted_resumed_and_collected(options, phantom, tmp_path, run_tool)
     assert status == 0
     assert (tmp_path / "again" / "toy.md").read_text() == text
 
-
-def test_killed_at_random_moments_ends_as_undisturbed(options, tmp_path, request):
-    """Each kill is of a table that has got further; a last call lets it end."""
-
-    def run(name: str, seconds: float | None = None) -> subprocess.Popen:
-        process = start(tmp_path, *options, "--work-dirs", name)
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        return process
-
-    def end(name: str) -> tuple[dict, dict]:
-        (folder,) = (tmp_path / name / "tiny" / "phantom").glob("unet*/seed0")
-        weights = {
-            path.name: weights_sha256(torch.load(path, weights_only=True)["state_dict"])
-            for path in folder.glob("*.pth")
-        }
-        return weights, json.loads((folder / "results.json").read_text())["summaries"]
-
-    begun = time.monotonic()
-    assert run("whole").returncode == 0
-    whole, draws = time.monotonic() - begun, random.Random(0)
-    for _ in range(request.config.getoption("--kills") // 3):  # each is another run
-        run("killed", draws.uniform(0.4, 0.9) * whole)
-    last = run("killed")
-    assert last.returncode == 0
-    assert end("killed") == end("whole")
+    assert run_tool(*options, "--work-dirs", "whole")[0] == 0
+    (whole,) = (tmp_path / "whole" / "tiny" / "phantom").glob("unet*/seed0")
+    assert end_of(run) == end_of(whole)
 
 
 def test_printed_commands_run_what_is_left_and_stored_masks_need_no_weights(

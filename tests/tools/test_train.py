@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from killing import run_tool
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,8 @@ def start(folder: Path, tool: str, *args: str) -> subprocess.Popen:
     )
 
 
-def test_train_resume_and_test(tmp_path):
+def test_train_resume_and_test(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     process = start(tmp_path, "train.py", "--data-root", "x", "--resume", "--amp")
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -40,9 +42,8 @@ def test_train_resume_and_test(tmp_path):
     assert err == "", "no warning at the start"
 
     options = ("--cfg-options", "train_cfg.max_epochs=3", "model.pretrained=gone.pth")
-    process = start(tmp_path, "train.py", "--data-root", "x", "--resume", *options)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    status, out = run_tool("train.py", CONFIG, "--data-root", "x", "--resume", *options)
+    assert status == 0, out
     assert "resuming from work_dirs/toy_config/epoch_2.pth" in out
     assert out.count("Epoch(train)") == 4
     # What the weights started from is not read again, and still said.
@@ -50,18 +51,17 @@ def test_train_resume_and_test(tmp_path):
     kept = Config.fromfile(kept, import_custom_modules=False)
     assert kept.model.pretrained == "gone.pth"
 
-    process = start(tmp_path, "test.py", "work_dirs/toy_config", "--data-root", "x")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    status, out = run_tool("test.py", CONFIG, "work_dirs/toy_config", "--data-root", "x")
+    assert status == 0, out
     assert "Weights from work_dirs/toy_config/best_toy_error" in out
     assert (tmp_path / "work_dirs" / "toy_config" / "toy.csv").is_file()
 
 
-def test_printed_config_is_the_one_that_runs(tmp_path):
+def test_printed_config_is_the_one_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     options = ("--seed", "7", "--cfg-options", "train_cfg.max_epochs=3")
-    process = start(tmp_path, "train.py", *options, "--print-config")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
+    status, out = run_tool("train.py", CONFIG, *options, "--print-config")
+    assert status == 0, out
     path = tmp_path / "printed.py"
     path.write_text(out)
     printed = Config.fromfile(path, import_custom_modules=False)
@@ -84,10 +84,10 @@ def test_interrupted_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.parametrize(("tool", "more"), [("train.py", ()), ("test.py", ("run",))])
-def test_wrong_config_names_close_ones(tmp_path, tool, more):
-    command = [sys.executable, str(ROOT / "tools" / tool), "samus_tar.py", *more]
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert process.returncode == 1
-    last = process.stderr.splitlines()[-1]
+def test_wrong_config_names_close_ones(tmp_path, monkeypatch, tool, more):
+    monkeypatch.chdir(tmp_path)
+    status, out = run_tool(tool, "samus_tar.py", *more)
+    assert status == 1
+    last = out.splitlines()[-1]
     assert last.startswith("error: samus_tar.py: no such config; did you mean ")
     assert "samus_tra.py" in last

@@ -195,11 +195,22 @@ def test_xmem_in_training(folder, monkeypatch):
     )
 
 
-@torch.no_grad()
-def test_memsam(folder):
+@pytest.fixture(scope="module")
+def memsam(folder):
+    """Model, recorder, recordings, and the features of the four frames."""
     model, seen, wanted = build("memsam", folder, deep_every=2)
     rgb = (wanted["frames"].float() / 255)[:, None].expand(-1, 3, -1, -1)
-    features = model.encode(rgb, 4)
+    with torch.no_grad():
+        return model, seen, wanted, model.encode(rgb, 4)
+
+
+@torch.no_grad()
+def test_memsam(memsam, monkeypatch):
+    model, seen, wanted, features = memsam
+    prompt, prompts = model.memory.prompt, []
+    monkeypatch.setattr(
+        model.memory, "prompt", lambda *args: prompts.append(prompt(*args)) or prompts[-1]
+    )
     point = Prompts(
         points=wanted["point_coords"].view(1, 1, 1, 2), labels=wanted["point_labels"].view(1, 1, 1)
     )
@@ -212,16 +223,13 @@ def test_memsam(folder):
     reinforced = model.memory.value_encoder.reinforcement(
         features.embedding[2:3, None], masks[:, 2]
     )
-    last, _ = model.memory.prompt(
-        features[3:], seen.readouts[-1], _before_last(model, features, start)
-    )
     agrees(
         embedding=(features.embedding[:, ::16, ::2, ::2], wanted["image_embedding"]),
         first=(first[0, 0, ::2, ::2], wanted["first_logits"]),
         low_res=(torch.cat(seen.logits[:4])[:, 0, ::2, ::2], wanted["low_res_logits"]),
         masks=(masks[0, :, 0, ::4, ::4], wanted["masks"]),
         readout=(seen.readouts[3][0, 0, ::8, ::2, ::2], wanted["readout"]),
-        prompt=(last[0, 0, ::8, ::2, ::2], wanted["memory_prompt"]),
+        prompt=(prompts[-1][0][0, 0, ::8, ::2, ::2], wanted["memory_prompt"]),
         hidden=(state.sensory[0, 0, ::4, ::2, ::2], wanted["hidden"]),
         key=(keys.key[-1, ::4, ::2, ::2], wanted["key"]),
         selection=(keys.selection[-1, ::4, ::2, ::2], wanted["selection"]),
@@ -232,10 +240,8 @@ def test_memsam(folder):
 
 
 @torch.no_grad()
-def test_memsam_without_its_parts(folder):
-    model, seen, wanted = build("memsam", folder, deep_every=2)
-    rgb = (wanted["frames"].float() / 255)[:, None].expand(-1, 3, -1, -1)
-    features = model.encode(rgb, 4)
+def test_memsam_without_its_parts(memsam, monkeypatch):
+    model, seen, wanted, features = memsam
     points = Prompts(
         points=wanted["point_coords"].expand(4, 1, 1, 2),
         labels=wanted["point_labels"].expand(4, 1, 1),
@@ -246,7 +252,7 @@ def test_memsam_without_its_parts(folder):
     unprompted = model.decoder(features[:1], pe, sparse[:, :, :0], dense)[0][:, :, 0]
     _enter(model, features, unprompted)
     no_point = seen.logits[-1]
-    model.memory.value_encoder.reinforcement = None
+    monkeypatch.setattr(model.memory.value_encoder, "reinforcement", None)
     _enter(model, features, alone[:1])
     agrees(
         no_memory=(alone[-1, 0, ::4, ::4], wanted["no_memory_last"]),
@@ -259,8 +265,3 @@ def _enter(model, features, logits):
     """Go through the film from these logits of its first frame."""
     masks = F.interpolate(logits, (256, 256), mode="bilinear", align_corners=False)
     model.stream(features, {0: masks}, goes_on=False)
-
-
-def _before_last(model, features, start):
-    """The state that the last of four frames is segmented with."""
-    return model.stream(first_of(features, 3), start)[1]
