@@ -47,6 +47,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from echozoo.apis.execution import check_execution, place
 from echozoo.engine import failures, launch
 from echozoo.engine.config_file import load_config
+from echozoo.engine.provenance import machine
 from echozoo.engine.scales import apply_scale
 from echozoo.errors import ConfigError, EchoZooError, one_line_errors
 from echozoo.evaluation.report import origin, write_content, write_text
@@ -55,7 +56,6 @@ from echozoo.notices import log_to_stderr
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 from echozoo.tables.document import Grid, Section, Text, markdown
-from echozoo.tables.record import machine
 
 SAMUS = Path(__file__).resolve().parents[1] / "configs" / "samus.py"
 TOLERANCE = 1e-4

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torch import nn
 
 from echozoo import run_folder
 from echozoo.engine.fitting import load_exactly, refuse_gaps
+from echozoo.engine.provenance import about_test
 from echozoo.engine.safe_checkpoints import load_from_file
 from echozoo.engine.schedules import ResumedSchedule
 from echozoo.errors import CheckpointError
@@ -74,6 +77,7 @@ class QuietRunner(Runner):
     """
 
     _only_tests = False
+    _loaded: dict[str, Any] | None = None
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build mmengine's logger and tidy what it shows on the screen."""
@@ -128,6 +132,17 @@ class QuietRunner(Runner):
                 "it was trained with, or start from its weights: --cfg-options load_from=FILE"
             ) from error
 
+    def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
+        """Save a checkpoint that tells by which command it was trained.
+
+        Args:
+            *args: As for mmengine's.
+            meta: Further facts of it.
+            **kwargs: As for mmengine's.
+        """
+        meta = {**(meta or {}), "command": shlex.join(sys.argv)}
+        super().save_checkpoint(*args, meta=meta, **kwargs)
+
     def dump_config(self) -> None:
         """Write nothing yet: mmengine calls this before it is known that the weights fit."""
 
@@ -137,6 +152,10 @@ class QuietRunner(Runner):
         A training's config is that of its folder; a test leaves it as it is.
         """
         super().load_or_resume()
+        if self._only_tests:
+            about = about_test(self, self._loaded)
+            for metric in self.test_evaluator.metrics:
+                metric.about = about  # for its files, where it writes some
         tests_a_run = self._only_tests and run_folder.find_checkpoint(self.work_dir, best=False)
         if is_main_process():
             name = Path(self.cfg.filename or f"{self.timestamp}.py").name
@@ -182,6 +201,6 @@ class QuietRunner(Runner):
             # A moving average, which is tested in place of the weights, starts from these.
             weights = {"state_dict": model.state_dict(), "meta": {}}
             self.call_hook("after_load_checkpoint", checkpoint=weights)
-        self._has_loaded = True
+        self._has_loaded, self._loaded = True, {"meta": checkpoint.get("meta")}
         self.logger.info(f"Weights from {filename}")
         return checkpoint

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import mmengine
@@ -125,6 +126,7 @@ def write_json(
     config_name: str | None,
     bootstrap: Mapping[str, int],
     given_frames: int = 0,
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write summaries with what their numbers mean to ``results.json``; NaN is null.
 
@@ -134,6 +136,7 @@ def write_json(
         config_name: Config that the numbers belong to, if known.
         bootstrap: Number of resamples and seed.
         given_frames: How many frames are in no number because their masks were given.
+        about: What else is known of the run, see `echozoo.engine.provenance.about_test`.
 
     Returns:
         The file.
@@ -144,6 +147,7 @@ def write_json(
     content = {
         "config": config_name,
         **origin(),
+        **about,
         "definitions": {name: METRICS[name] for name in summaries[0].estimates}
         | STATISTICS
         | CASES,

@@ -17,9 +17,10 @@ from pathlib import Path
 from echozoo import run_folder
 from echozoo.engine import failures
 from echozoo.engine.lock import claimed
+from echozoo.engine.provenance import machine
 from echozoo.errors import ConfigError, EchoZooError
 from echozoo.evaluation.functional.aggregate import ALL, MEAN
-from echozoo.tables.record import RunRecord, machine, new_record, read_record
+from echozoo.tables.record import RunRecord, new_record, read_record
 from echozoo.tables.runs import Run
 
 TRAIN, TEST = "train", "test"

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shlex
-import subprocess
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import torch
-
+from echozoo.engine.provenance import commit
 from echozoo.errors import DataError
 from echozoo.evaluation.report import origin, write_content
 from echozoo.tables.runs import Run
@@ -19,7 +15,6 @@ from echozoo.tables.runs import Run
 NAME = "run.json"
 PATH, FOLDER = "PATH", "RUN"
 """Stand for the data set's folder and the run's in commands that are written down."""
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -122,7 +117,7 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
         test_command=_shown("test", run, tested, options, processes),
         started=made["date"],
         versions=made["versions"],
-        commit=_commit(),
+        commit=commit(),
         processes=processes,
     )
 
@@ -156,36 +151,9 @@ def read_record(folder: Path) -> RunRecord | None:
         raise DataError(f"{path}: {text}; delete the folder to run it again") from error
 
 
-def machine() -> str:
-    """Name the hardware that torch runs on: the first GPU, or the CPU and its cores."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    cores = os.cpu_count() or 1
-    return f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''}"
-
-
-def cpu_name() -> str:
-    """Name the processor."""
-    try:  # Linux: platform.processor() names the architecture at most
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _shown(step: str, run: Run, before: list[str], options: list[str], processes: int) -> str:
     """Return a command line without a machine's folders."""
     tool, count = ["python", f"tools/{step}.py"], []
     if processes > 1:
         tool, count = [f"tools/dist_{step}.sh"], [str(processes)]
     return shlex.join([*tool, str(run.config), *before, *count, *options, "--work-dir", FOLDER])
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

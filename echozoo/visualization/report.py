@@ -118,18 +118,25 @@ def facts(run: TestRun) -> list[tuple[str, str]]:
     data = (cfg.get("test_dataloader") or {}).get("dataset") or {}
     keys = ("subset", "split", "frames", "clip_length", "views", "structures", "quality")
     choices = [f"{key} {_plain(data[key])}" for key in keys if data.get(key) is not None]
+    known = run.results
     pairs = [
         ("Model", _model(cfg.get("model") or {})),
+        ("Sees", _sees(known.get("sees"), data.get("clip_length"))),
         ("Post-processing", _steps((cfg.get("model") or {}).get("postprocessing")) if cfg else ""),
-        ("Checkpoint", cfg.get("load_from")),
+        ("Checkpoint", known.get("checkpoint") or cfg.get("load_from")),
+        ("Its SHA-256", known.get("checkpoint_sha256")),
+        ("Trained by", known.get("train_command")),
         ("Data", data.get("data_root")),
         ("Selection", ", ".join(choices)),
-        ("Command", run.results.get("command")),
-        ("Config", run.config_name or run.results.get("config")),
-        ("Date", _date(run.results.get("date"))),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in run.results.get("versions", {}).items())),
+        ("Command", known.get("command")),
+        ("Config", run.config_name or known.get("config")),
+        ("Seed", known.get("seed")),
+        ("Date", _date(known.get("date"))),
+        ("Hardware", known.get("hardware")),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in known.get("versions", {}).items())),
+        ("Commit", known.get("commit")),
     ]
-    return [(name, str(value)) for name, value in pairs if value]
+    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
 
 
 def groups(summaries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -266,6 +273,12 @@ def _model(model: dict[str, Any]) -> str:
             inner = " and ".join(_type(each) for each in (*inner, *part.get("inserts", ())))
             parts.append(_type(part) + (f" with {inner}" if inner else ""))
     return f"{_type(model)}: {', '.join(parts)}" if parts else _type(model)
+
+
+def _sees(sees: Any, clip_length: Any) -> str:
+    if sees == "clip":
+        return f"{clip_length or 'all'} frames of a clip together"
+    return "each frame by itself" if sees == "frame" else ""
 
 
 def _steps(steps: Any) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from echozoo.engine.provenance import machine
 from echozoo.errors import DataError
 from echozoo.tables.definition import read_definition
-from echozoo.tables.record import machine, new_record, read_record
+from echozoo.tables.record import new_record, read_record
 from echozoo.tables.runs import Run, Settings, plan_table
 
 

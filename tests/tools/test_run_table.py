@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -153,7 +154,12 @@ def test_interrupted_killed_resumed_and_collected(options, phantom, tmp_path, ru
     assert "- data: phantom, split=files, image_size=(32,32), indices=2: " in text
     assert "SAM: not run: " in text
     assert str(phantom) not in text
-    summaries = json.loads((run / "results.json").read_text())["summaries"]
+    results = json.loads((run / "results.json").read_text())
+    (best,) = run.glob("best_*.pth")
+    assert (results["sees"], results["checkpoint"]) == ("frame", str(best.relative_to(tmp_path)))
+    assert results["checkpoint_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
+    assert "train.py" in results["train_command"]
+    summaries = results["summaries"]
     everything = [s for s in summaries if s["instant"] == s["view"] == "all"]
     (mean,) = [s["estimates"] for s in everything if s["structure"] == "mean"]
     assert f"| thin | 1 | {100 * mean['dice_with_empty_as_0']['mean']:.2f}" in text

@@ -62,7 +62,8 @@ def write_run(folder: Path, cases: list[dict] | None = None, name: str | None = 
     structures = list(dict.fromkeys(case["structure"] for case in cases))
     write_csv(folder, cases)
     summaries = summarise(cases, METRICS, structures, n_resamples=20)
-    write_json(folder, summaries, name, {"n_resamples": 20, "seed": 0})
+    about = dict(sees="clip", seed=0, train_command="train.py <x>", checkpoint_sha256=None)
+    write_json(folder, summaries, name, {"n_resamples": 20, "seed": 0}, about=about)
     return folder
 
 
@@ -324,6 +325,15 @@ def test_a_config_is_read_and_not_run(tmp_path):
     assert ("Model", "A") in facts(read_run(tmp_path))
     assert plain_values("model = dict(") == {}
     assert not trap.exists()
+
+
+def test_says_what_the_model_sees_and_how_it_was_trained(tmp_path):
+    write_run(tmp_path)
+    known = {"Sees": "all frames of a clip together", "Seed": "0", "Trained by": "train.py <x>"}
+    found = dict(facts(read_run(tmp_path)))
+    assert known.items() <= found.items()
+    assert "Its SHA-256" not in found
+    assert "train.py &lt;x&gt;" in write_report(tmp_path).read_text()
 
 
 @pytest.mark.parametrize(

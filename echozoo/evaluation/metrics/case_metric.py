@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ class CaseMetric(BaseMetric):
         seed: Seed of the bootstrap.
         n_resamples: Resamples of the bootstrap.
         prefix: Prefix of the metrics' names; None is the class's own.
+
+    Attributes:
+        about: What is known of a test beside its config, for the files; its Runner tells.
     """
+
+    about: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,

@@ -147,7 +147,8 @@ class SegmentationMetric(CaseMetric):
             if self.out_dir is not None:
                 write_csv(self.out_dir, rows)
                 bootstrap = {"n_resamples": self.n_resamples, "seed": self.seed}
-                write_json(self.out_dir, summaries, self.config_name, bootstrap, given)
+                name = self.config_name
+                write_json(self.out_dir, summaries, name, bootstrap, given, self.about)
         return _flatten([s for s in summaries if s.instant == s.view == ALL])
 
 

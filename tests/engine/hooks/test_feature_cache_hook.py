@@ -77,7 +77,7 @@ def assert_equal_weights(found: Runner, wanted: Runner) -> None:
     assert not [name for name, weight in weights.items() if not torch.equal(weight, others[name])]
 
 
-@pytest.mark.parametrize("name", ["sam_finetune", "autosamus", "autosamus_tra"])
+@pytest.mark.parametrize("name", ["sam_finetune", "autosamus_tra"])
 def test_the_encoder_runs_in_the_first_epoch_only_and_nothing_else_changes(name, phantom, tmp_path):
     plain, passes = train(read(name, phantom, None))
     cached, fewer = train(read(name, phantom, tmp_path / "features"))
