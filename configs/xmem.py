@@ -24,6 +24,7 @@ model = dict(
     loss=dict(dice_weight=1.0),
 )
 optim_wrapper = dict(optimizer=dict(type="AdamW", weight_decay=0.05))
+find_unused_parameters = True  # short clips, and chance, leave an update of the senses idle
 
 scales = dict(
     tiny=dict(
