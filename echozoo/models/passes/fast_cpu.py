@@ -35,8 +35,9 @@ class FastLinear(nn.Linear):
         return onednn.linear(x, self.weight, self.bias)
 
     def by_onednn(self, x: Tensor) -> bool:
-        """Whether oneDNN multiplies."""
-        return onednn.takes(x) and onednn.multiplies_quicker()
+        """Whether oneDNN multiplies; what does not fit is torch's, which says so better."""
+        fits = x.shape[-1] == self.in_features
+        return fits and onednn.takes(x) and onednn.multiplies_quicker()
 
 
 class FastConv2d(nn.Conv2d):

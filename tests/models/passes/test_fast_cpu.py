@@ -166,3 +166,8 @@ def test_one_line_says_so_and_only_on_a_cpu(monkeypatch):
     assert len(lines) == 1
     assert "1 linear layers, 1 convolutions" in lines[0]
     assert "--no-fast-cpu" in lines[0]
+
+
+def test_what_does_not_fit_is_said_in_torchs_words():
+    with pytest.raises(RuntimeError, match="2x6 and 4x3"):
+        make_fast(nn.Sequential(nn.Linear(4, 3)))(torch.rand(2, 6))
