@@ -26,6 +26,10 @@ class TooLargeError(DataError):
     """A film takes more than it may."""
 
 
+class NoFilmError(DataError):
+    """A file is whole, and shows something else than a B-mode film: it is left out, not failed."""
+
+
 class StorageError(DataError):
     """A file cannot be written.
 

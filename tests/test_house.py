@@ -23,6 +23,7 @@ FLOORS = (
     ("models",),
     ("visualization",),
     ("engine",),
+    ("studies",),
     ("apis", "tables"),
     ("export",),
     ("serve",),

@@ -64,7 +64,7 @@ def test_real_film_from_another_folder(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"with {weights.DEFAULT}, which comes with the zoo" in done.stderr
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["frames"] == 30
     areas = np.genfromtxt(folder / "frames.csv", delimiter=",", names=True, dtype=None)

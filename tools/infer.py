@@ -3,10 +3,12 @@
 
 python tools/infer.py study/ -o out
 python tools/infer.py work_dirs/unet study/ -o out
+python tools/infer.py work_dirs/unet_seed0 work_dirs/unet_seed1 study/ -o out
 python tools/infer.py configs/samus_tra.py work_dirs/samus_tra film.dcm --prompts clicks.json -o out
 python tools/infer.py work_dirs/samus_tra study/ --coarse work_dirs/unet -o out
 
-Without a model, the one that comes with the zoo segments the films (see echozoo/weights).
+Several runs are averaged. Without a model, the one that comes with the zoo segments the films (see
+echozoo/weights).
 
 clicks.json: {"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}
 for every film, or such an entry for each by its file's name.
@@ -20,11 +22,13 @@ from pathlib import Path
 
 from echozoo import weights
 from echozoo.apis.execution import add_execution_options
-from echozoo.apis.inferencer import EchoInferencer, Inference
-from echozoo.apis.sources import SUMMARY_FILE
+from echozoo.apis.inferencer import EchoInferencer
+from echozoo.apis.outcomes import Inference
 from echozoo.engine import failures
 from echozoo.errors import ConfigError, one_line, one_line_errors
 from echozoo.notices import log_to_stderr
+from echozoo.studies.names import VIEWS
+from echozoo.studies.page import PAGE_FILE
 
 _WEIGHTS = (".pth", ".pt", ".safetensors")
 
@@ -39,7 +43,8 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         metavar="[MODEL [CHECKPOINT]] INPUT",
         help="a config and its checkpoint or run; or a run's folder (its best checkpoint, else the "
-        "last), or published weights, or a name of the zoo, or nothing; then films and folders",
+        "last), or published weights, or a name of the zoo; several of these are averaged; or "
+        "nothing; then films and folders",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     add_prompt_options(parser)
@@ -55,6 +60,39 @@ def parse_args() -> argparse.Namespace:
         "--spacing", nargs=2, type=float, metavar=("DY", "DX"), help="mm a pixel, of all films"
     )
     parser.add_argument("--frame-time", type=float, metavar="MS", help="ms a frame, of all films")
+    parser.add_argument(
+        "--no-crop",
+        action="store_true",
+        help="show the model films as they are, not cut to their ultrasound sectors",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="segment what is no B-mode film too: colour Doppler, M-mode, spectra, …",
+    )
+    parser.add_argument(
+        "--view", choices=VIEWS, help="of all films, in place of what they say and look like"
+    )
+    parser.add_argument(
+        "--dicom-seg", action="store_true", help="masks of DICOM films as DICOM segmentations too"
+    )
+    parser.add_argument(
+        "--dicom-sr", action="store_true", help="volumes and EF of exams as DICOM reports too"
+    )
+    parser.add_argument(
+        "--tta", choices=("flip",), help="average with what the model sees in the mirrored film"
+    )
+    parser.add_argument(
+        "--as-camus",
+        action="store_true",
+        help="exams in CAMUS's layout too, in OUT/camus: to be measured, or trained on",
+    )
+    parser.add_argument(
+        "--anonymous", action="store_true", help="names of results that say nothing of a patient"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the films"
+    )
     parser.add_argument("--mp4", action="store_true", help="the overlay as MP4 too, all frames")
     return parser.parse_args()
 
@@ -81,8 +119,10 @@ def main() -> int:
     if args.coarse and len(args.coarse) > 2:
         raise ConfigError(f"--coarse {' '.join(args.coarse)}: wanted RUN, or CONFIG CHECKPOINT")
     with failures.one_line():
+        several = len(model) > 1 and not model[0].endswith(".py")
         inferencer = EchoInferencer(
-            *model,
+            *([model] if several else model),
+            flip=args.tta == "flip",
             device=args.device,
             batch_size=args.batch_size,
             int8=args.int8,
@@ -93,24 +133,35 @@ def main() -> int:
             prompts=args.prompts or "auto",
             coarse=args.coarse,
             progress=sys.stderr.isatty(),
+            crop=not args.no_crop,
+            force=args.force,
+            view=args.view,
         )
     if not model:
         print(f"with {weights.DEFAULT}, which comes with the zoo", file=sys.stderr)
     spacing = tuple(args.spacing) if args.spacing else None
     try:
-        done = inferencer(inputs, args.out, spacing, args.frame_time, args.mp4)
+        done = inferencer(
+            *(inputs, args.out, spacing, args.frame_time, args.mp4),
+            workers=args.workers,
+            dicom_seg=args.dicom_seg,
+            dicom_sr=args.dicom_sr,
+            as_camus=args.as_camus,
+            anonymous=args.anonymous,
+        )
     except KeyboardInterrupt:
-        print(f"interrupted; in {args.out}, films whose folder has a {SUMMARY_FILE} are done")
+        print(f"interrupted; the same command again keeps the films of {args.out} that are done")
         return 130
     report(done, args.out)
     return 1 if done.failures else 0
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Tell the model, one word or a config and its checkpoint, or none, from the films."""
-    count = int(is_model(words[0]))
-    if count and words[0].endswith(".py") and len(words) > 1:
-        count += words[1].endswith(_WEIGHTS) or is_run(words[1])
+    """Tell the models, words or a config and its checkpoint, or none, from the films."""
+    if words[0].endswith(".py"):
+        count = 1 + (len(words) > 1 and (words[1].endswith(_WEIGHTS) or is_run(words[1])))
+    else:
+        count = next((i for i, word in enumerate(words) if not is_model(word)), len(words))
     if count == len(words):
         raise ConfigError(f"{words[-1]}: a model and no film; give films or folders after it")
     return words[:count], words[count:]
@@ -128,28 +179,31 @@ def is_run(word: str) -> bool:
 
 
 def report(done: Inference, out: Path) -> None:
-    """Print a line a film and a study, then what failed."""
+    """Print a line a film and a study, what was left out and why, then what failed."""
     for result in done.results:
-        summary, measures = result.summary, result.measures
+        summary = result.summary
         line = f"{one_line(result.folder)}: {summary['frames']} frames"
         if summary["ef_percent"] is not None:
             line += f", EF {summary['ef_percent']:.0f} % ({summary['method']})"
         flagged = len(summary["flagged_frames"])
         line += f", {flagged} flagged" if flagged else ""
-        print("; ".join([line, *result.film.notes, *measures.notes]))
+        line += ", kept of an earlier run" if result.kept else ""
+        print("; ".join([line, *summary["notes"]]))
     for path, study in done.studies.items():
-        print(
-            f"{one_line(path)}: EF {study['ef_percent']:.0f} % ({study['method']}), EDV"
-            f" {study['edv_ml']:.0f} ml, ESV {study['esv_ml']:.0f} ml"
-        )
+        line = f"{one_line(path)}: EF {study['ef_percent']:.0f} % ({study['method']})"
+        if study["edv_ml"] is not None:
+            line += f", EDV {study['edv_ml']:.0f} ml, ESV {study['esv_ml']:.0f} ml"
+        print(line)
     for folder in done.left_out.results:
         print(f"note: {one_line(folder)} holds results of an earlier run and is left out")
-    total = len(done.results) + len(done.failures) + done.untried
-    print(f"{len(done.results)} of {total} films segmented into {out}")
-    if done.failures:
-        print(f"{len(done.failures)} failed:")
-        for name, reason in done.failures:
-            print(f"  {one_line(name)}: {reason}")
+    left_out = [*done.no_films, *done.left_out.files]
+    total = len(done.results) + len(left_out) + len(done.failures) + done.untried
+    print(f"{len(done.results)} of {total} files segmented into {out}: see {PAGE_FILE}")
+    for what, files in (("left out", left_out), ("failed", done.failures)):
+        if files:
+            print(f"{len(files)} {what}:")
+        for name, reason in files:
+            print(f"  {one_line(name)}: {one_line(reason)}")
     if done.untried:
         print(f"{done.untried} left: make room there, then run the same command again")
 

@@ -50,6 +50,12 @@ def parse_args() -> argparse.Namespace:
         default=30,
         help="until a film that no page shows is closed (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-crop", action="store_true", help="leave films as they are, not cut to their sectors"
+    )
+    parser.add_argument(
+        "--spacing", nargs=2, type=float, metavar=("DY", "DX"), help="mm a pixel, of all films"
+    )
     return parser.parse_args()
 
 
@@ -67,6 +73,8 @@ def main() -> None:
         max_films=args.max_films,
         idle_seconds=60 * args.idle_minutes,
         hosts=allowed_hosts(args.host),
+        crop=not args.no_crop,
+        spacing=tuple(args.spacing) if args.spacing else None,
     )
     execution = args.device, args.int8, args.amp, args.compile, args.fast_cpu
     loaded = load_model(args.config, args.checkpoint, *execution)

@@ -2,76 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from echozoo.apis import predicting, writers
+from echozoo.apis.anonymous import Pseudonyms
+from echozoo.apis.averaging import AveragedModel
+from echozoo.apis.film_folder import write_results
 from echozoo.apis.label_store import LabelStore
 from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, measure_film, measure_frame
 from echozoo.apis.model import LoadedModel
-from echozoo.apis.prompt_files import FORM, FilmPrompts, prompts_of_film, read_prompts
-from echozoo.apis.sources import (
-    LABEL_FILE,
-    SUMMARY_FILE,
-    LeftOut,
-    Source,
-    find_films,
-    unique_names,
+from echozoo.apis.outcomes import Inference, SegmentedFilm, Task, sort_outcomes
+from echozoo.apis.overview import write_overview
+from echozoo.apis.prompt_files import (
+    FilmPrompts,
+    choose_prompts,
+    prompts_inside,
+    prompts_of_film,
 )
-from echozoo.apis.studies import biplane
+from echozoo.apis.recipes import finished, recipe_of
+from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
 from echozoo.apis.summaries import summarise
-from echozoo.apis.views import find_view
-from echozoo.errors import ConfigError, EchoZooError, StorageError, one_line
-from echozoo.films.apart import open_film_apart, warm_up
+from echozoo.apis.views import View, find_view
+from echozoo.apis.workers import segment_in_workers
+from echozoo.errors import ConfigError, NoFilmError, StorageError
+from echozoo.films.apart import warm_up
+from echozoo.films.contents import open_b_mode
+from echozoo.films.dicom_objects import need_highdicom
 from echozoo.films.film import EchoFilm
-from echozoo.films.io import LabelWriter
+from echozoo.films.sector import NOT_FOUND, outside_sector
 from echozoo.models.weight_files import file_sha256
 from echozoo.postprocessing import Postprocessing
+from echozoo.studies.names import VIEWS
 
-
-@dataclass
-class SegmentedFilm:
-    """What became of one film.
-
-    Attributes:
-        film: The film.
-        measures: Areas, volumes, ED and ES, what is implausible.
-        labels: ``labels.read(start, stop)`` gives label maps (n, H, W) uint8 with CAMUS's labels,
-            all of them without arguments; None where they were written to files, the film being
-            closed then too: a folder may hold thousands.
-        summary: What ``summary.json`` holds.
-        folder: Where its files are, None where none were wanted.
-    """
-
-    film: EchoFilm
-    measures: Measures
-    labels: LabelStore | None
-    summary: dict
-    folder: Path | None = None
-
-
-@dataclass
-class Inference:
-    """What became of all films.
-
-    Attributes:
-        results: Of each film that worked.
-        failures: Name and reason, one line each, of those that did not.
-        studies: Summaries of patients with both views, by their files.
-        left_out: What of the folders was not looked at.
-        untried: Films that were not come to, since the disk is full.
-    """
-
-    results: list[SegmentedFilm] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    studies: dict[Path, dict] = field(default_factory=dict)
-    left_out: LeftOut = field(default_factory=LeftOut)
-    untried: int = 0
+# Of the constructor's arguments, what a recipe names by its content.
+_BY_CONTENT = ("config", "checkpoint", "coarse", "prompts")
 
 
 class EchoInferencer:
@@ -83,7 +55,8 @@ class EchoInferencer:
 
     Args:
         config: A config, a run's work folder, published weights, or the name of a model of the
-            zoo, as for `load_model`; None takes the zoo's own choice.
+            zoo, as for `load_model`; None takes the zoo's own choice. Several, in a list, are
+            averaged.
         checkpoint: Weights; None takes those of the work folder, or the ones that the config
             names.
         device: "cpu", "cuda", …; None takes a GPU where there is one.
@@ -99,6 +72,11 @@ class EchoInferencer:
         coarse: A work folder, or config and checkpoint, of a model without prompts, whose masks
             prompt this one.
         progress: Whether to show a progress bar.
+        crop: Whether films are cut to their ultrasound sectors for the model (see
+            `echozoo.films.sector`); masks are those of the whole image in any case.
+        force: Whether to segment what is no B-mode film too.
+        view: "2CH" or "4CH" for all films, in place of what they say and look like.
+        flip: Whether the model also sees the frames mirrored, and its two answers are averaged.
 
     Raises:
         ConfigError: Options that do not go together.
@@ -107,7 +85,7 @@ class EchoInferencer:
 
     def __init__(
         self,
-        config: str | Path | None = None,
+        config: str | Path | Sequence[str | Path] | None = None,
         checkpoint: str | Path | None = None,
         device: str | None = None,
         batch_size: int = predicting.FRAMES_A_PASS,
@@ -119,17 +97,31 @@ class EchoInferencer:
         prompts: str | Path | Mapping = "auto",
         coarse: str | Path | Sequence[str | Path] | None = None,
         progress: bool = True,
+        crop: bool = True,
+        force: bool = False,
+        view: str | None = None,
+        flip: bool = False,
     ) -> None:
+        self._made_with = {
+            key: value for key, value in locals().items() if key not in ("self", "progress")
+        }
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: wanted 1 or more")
+        if view not in (None, *VIEWS):
+            raise ConfigError(f"view={view!r}: wanted {' or '.join(VIEWS)}")
         warm_up()  # while the model loads
-        self.loaded = load_model(config, checkpoint, device, int8, amp, compile, fast_cpu)
+        several = isinstance(config, (list, tuple))
+        loaded = [
+            load_model(one, checkpoint, device, int8, amp, compile, fast_cpu)
+            for one in (config if several else [config])
+        ]
+        self.loaded = AveragedModel(loaded, flip) if flip or len(loaded) > 1 else loaded[0]
         if postprocess is not None:
             self.loaded.model.postprocessing = Postprocessing(postprocess)
         self.batch_size, self.progress = batch_size, progress
+        self.crop, self.force, self.view = crop, force, view
         self.coarse = self._load_coarse(coarse, device, amp) if coarse is not None else None
-        self.prompts = self._check_prompts(prompts)
-        self._digest: str | None = None
+        self.prompts = choose_prompts(prompts, self.loaded, self.coarse)
 
     def __call__(
         self,
@@ -138,12 +130,18 @@ class EchoInferencer:
         spacing: tuple[float, float] | None = None,
         frame_time_ms: float | None = None,
         mp4: bool = False,
+        workers: int = 1,
+        dicom_seg: bool = False,
+        dicom_sr: bool = False,
+        as_camus: bool = False,
+        anonymous: bool = False,
     ) -> Inference:
         """Segment a film, a folder of films, an array, or a list of these.
 
         Folders are searched to all depths; files that are references (``_gt``) or no films are
-        left out. A film that fails does not stop the others, whatever it fails of: it is read in
-        a process apart. Results of a film appear when they are whole.
+        left out, and so is what turns out to be no B-mode film. A film that fails does not stop
+        the others, whatever it fails of: it is read in a process apart. Results of a film appear
+        when they are whole.
 
         Args:
             source: What to segment.
@@ -152,6 +150,12 @@ class EchoInferencer:
             spacing: (dy, dx) mm of all films, in place of what their files say.
             frame_time_ms: Time from one frame to the next, likewise.
             mp4: Write the overlay as MP4 too.
+            dicom_seg: Write the label maps of DICOM files as DICOM segmentations too.
+            dicom_sr: Write the volumes and EF of exams of DICOM files as DICOM reports too.
+            anonymous: Give films, exams and files names that say nothing; headers' names and paths
+                are left out. What stands inside of a sector stays.
+            as_camus: Write exams in CAMUS's layout too, in ``OUT/camus``.
+            workers: Processes that share the films, for results in a folder; each loads the model.
 
         Raises:
             EchoZooError: The only film there is fails, or there is none.
@@ -161,115 +165,157 @@ class EchoInferencer:
         jobs, left_out = find_films(source, out)
         if out is not None:
             writers.make_folder(out)
-        done = Inference(left_out=left_out)
-        places = unique_names(jobs)
-        several = len(jobs) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
+        if dicom_seg or dicom_sr:
+            need_highdicom()
+            if anonymous:
+                raise ConfigError("anonymous and DICOM objects: these belong to their patient")
+        if workers < 1 or (workers > 1 and out is None):
+            raise ConfigError(f"workers={workers}: wanted 1 or more, and a folder for several")
+        tasks = [
+            Task(one, place, out and out / place, spacing, frame_time_ms, mp4, dicom_seg)
+            for (one, _), place in zip(jobs, unique_names(jobs), strict=True)
+        ]
+        if anonymous and out is not None:
+            names = Pseudonyms(out)
+            tasks = [names.task(task) for task in tasks]
+            left_out = replace(left_out, files=names.files(left_out.files))
+        several = len(tasks) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
         with self._bar() as bar:
-            whole = bar.add_task("films", total=len(jobs), visible=len(jobs) > 1)
-            for number, ((one, _), place) in enumerate(zip(jobs, places, strict=True), 1):
-                folder = None if out is None else out / place
-                try:
-                    film = open_film_apart(one, spacing, frame_time_ms)
-                    done.results.append(self._film(film, folder, mp4, bar))
-                except Exception as error:  # one film never ends the others
-                    if not several:
-                        raise
-                    done.failures.append((str(place), _reason(error)))
-                    if isinstance(error, StorageError) and error.full:
-                        done.untried = len(jobs) - number
-                        break
+            whole = bar.add_task("films", total=len(tasks), visible=len(tasks) > 1)
+            outcomes = {}
+            for task, outcome in self._outcomes(tasks, workers, bar):
+                failed = isinstance(outcome, Exception) and not isinstance(outcome, NoFilmError)
+                if failed and not several:
+                    raise outcome
+                outcomes[task.place] = outcome
                 bar.advance(whole)
-        films = [(r.folder.parent, r.film.name, r.measures) for r in done.results if r.folder]
-        for path, study in biplane(films).items():
-            try:
-                writers.write_json(path, study)
-                done.studies[path] = study
-            except StorageError as error:
-                done.failures.append((str(path.relative_to(out)), _reason(error)))
+        done = sort_outcomes(tasks, outcomes, left_out)
+        if out is not None:
+            write_overview(done, out, dicom_sr, as_camus)
         return done
 
-    def _film(self, film: EchoFilm, folder: Path | None, mp4: bool, bar: Progress) -> SegmentedFilm:
-        if folder is None:
-            store, measures = self._segment(film, bar)
-            summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
-            return SegmentedFilm(film, measures, store, summary)
-        with writers.whole_folder(folder) as fresh:
-            store, measures = self._segment(film, bar)
-            summary = summarise(film, measures, self.loaded, self._checkpoint_digest())
-            self._write(fresh, film, store, measures, mp4)
+    def _outcomes(
+        self, tasks: list[Task], workers: int, bar: Progress
+    ) -> Iterator[tuple[Task, SegmentedFilm | Exception]]:
+        """Each film that is come to, with what became of it; one never ends the others."""
+        if min(workers, len(tasks)) > 1:
+            yield from segment_in_workers(self._made_with, tasks, workers)
+            return
+        for task in tasks:
+            try:
+                yield task, self.film(task, bar)
+            except Exception as error:
+                yield task, error
+                if isinstance(error, StorageError) and error.full:
+                    return
+
+    def film(self, task: Task, bar: Progress | None = None) -> SegmentedFilm:
+        """Segment one film and write its results, where they are not there already.
+
+        Args:
+            task: The film.
+            bar: Shows its frames.
+
+        Raises:
+            NoFilmError: It is something else than a B-mode film.
+            EchoZooError: It fails.
+        """
+        bar = bar or self._bar()
+        recipe = None
+        if task.folder is not None:
+            recipe = recipe_of(task, self._recipe)
+            if summary := finished(task.folder, recipe):
+                return SegmentedFilm(summary, task.folder, kept=True)
+        film = open_b_mode(task.source, task.spacing, task.frame_time_ms, self.crop, self.force)
+        film, prompts = self._prompted(film)
+        view = find_view(self.loaded, film, self.view)
+        unseen = film.path is not None and NOT_FOUND in film.notes  # an array is somebody's choice
+        if view.strange and unseen and not self.force:
+            raise NoFilmError(f"no ultrasound sector in it, and {view.notes[-1]}")
+        whole = film.whole or film
+        if task.folder is None:
+            store, measures = self._segment(film, prompts, view, bar)
+            summary = summarise(film, measures, self._members, self._digests)
+            return SegmentedFilm(summary, None, whole, measures, store)
+        with writers.whole_folder(task.folder) as fresh:
+            store, measures = self._segment(film, prompts, view, bar)
+            summary = summarise(film, measures, self._members, self._digests)
+            summary["recipe"] = recipe
+            seg = Path(self.loaded.cfg.filename or "model").stem if task.dicom_seg else None
+            hide = task.hide
+            write_results(fresh, film, store, measures, task.mp4, seg, keep_grey=bool(hide))
+            summary = hide(summary) if hide else summary
             writers.write_json(fresh / SUMMARY_FILE, summary)
         film.close()
-        return SegmentedFilm(film, measures, None, summary, folder)
+        return SegmentedFilm(summary, task.folder, whole, measures)
 
-    def _segment(self, film: EchoFilm, bar: Progress) -> tuple[LabelStore, Measures]:
-        store = LabelStore((film.num_frames, *film.size))
-        prompts = prompts_of_film(*self.prompts, self.loaded, film) if self.prompts else None
+    def _prompted(self, film: EchoFilm) -> tuple[EchoFilm, FilmPrompts | None]:
+        """The film with its prompts: all of it where they lie outside of its sector."""
+        if not self.prompts:
+            return film, None
+        whole = film.whole or film
+        prompts = prompts_of_film(*self.prompts, self.loaded, whole)
+        inside = prompts_inside(prompts, film)
+        if inside is None:
+            whole.notes.append("prompted outside of its sector: the whole image is used after all")
+            return whole, prompts
+        return film, inside
+
+    def _segment(
+        self, film: EchoFilm, prompts: FilmPrompts | None, view: View, bar: Progress
+    ) -> tuple[LabelStore, Measures]:
+        store = LabelStore((film.num_frames, *(film.whole or film).size))
         rounds = self.loaded.model.postprocessing.rounds
         task = bar.add_task(film.name, total=film.num_frames * rounds)
         try:
             for frame, labels in predicting.label_film(
                 self.loaded, film, prompts, self.coarse, self.batch_size
             ):
-                store.put(frame, labels)
+                store.put(frame, film.put_back(labels))
                 bar.advance(task)
         finally:
             bar.remove_task(task)
-        return store, self._measure(film, store, prompts)
+        return store, self._measure(film, store, prompts, view)
 
-    def _measure(self, film: EchoFilm, store: LabelStore, prompts: FilmPrompts | None) -> Measures:
-        sought = prompts.structures if prompts else self.loaded.structures
-        structures = tuple(name for name in self.loaded.structures if name in sought)
-        frames = [
-            measure_frame(labels, structures, film.spacing)
-            for start, stop in writers.chunks(film.num_frames, self.batch_size)
-            for labels in store.read(start, stop)
-        ]
-        return measure_film(film, structures, frames, find_view(self.loaded, film))
-
-    def _write(
+    def _measure(
         self,
-        folder: Path,
         film: EchoFilm,
         store: LabelStore,
-        measures: Measures,
-        mp4: bool,
-    ) -> None:
-        pictures = writers.OverlayWriter(folder, film, measures, mp4)
-        with LabelWriter(folder / LABEL_FILE, store.shape, film.geometry) as labels:
-            for start, stop in writers.chunks(film.num_frames, self.batch_size):
-                maps = store.read(start, stop)
-                labels.append(maps)
-                pictures.append(film.frames(start, stop), maps)
-        pictures.close()
-        writers.write_label_description(folder / "labels.txt", measures.structures)
-        (folder / "frames.csv").write_text(measures.table(), encoding="utf-8")
-        if film.num_frames > 1:
-            writers.write_curves(folder / "curves.png", measures)
+        prompts: FilmPrompts | None,
+        view: View,
+    ) -> Measures:
+        sought = prompts.structures if prompts else self.loaded.structures
+        structures = tuple(name for name in self.loaded.structures if name in sought)
+        outside = outside_sector(film)
+        frames = [
+            measure_frame(labels, structures, film.spacing, outside=outside)
+            for start, stop in writers.chunks(film.num_frames, self.batch_size)
+            for labels in film.inside(store.read(start, stop))
+        ]
+        return measure_film(film, structures, frames, view)
 
-    def _checkpoint_digest(self) -> str | None:
-        if self._digest is None and self.loaded.checkpoint:
-            self._digest = file_sha256(self.loaded.checkpoint)
-        return self._digest
+    @property
+    def _members(self) -> Sequence[LoadedModel]:
+        return self.loaded.members if isinstance(self.loaded, AveragedModel) else (self.loaded,)
 
-    def _check_prompts(self, prompts: str | Path | Mapping) -> tuple[Mapping, Path] | None:
-        """The prompts that were given; None where the model or another one makes them."""
-        given = isinstance(prompts, Mapping) or str(prompts) not in ("auto", "automatic")
-        name = type(self.loaded.model).__name__
-        if self.coarse and self.loaded.automatic:
-            raise ConfigError(f"{name} needs no prompts: leave the coarse model out")
-        if given and not self.loaded.understands:
-            raise ConfigError(f"{name} takes no prompts: leave them out")
-        if given and self.coarse:
-            raise ConfigError("prompts and a coarse model: give one of the two")
-        if given:
-            return read_prompts(prompts)
-        if self.coarse is None and not self.loaded.automatic:
-            raise ConfigError(
-                f"{Path(self.loaded.cfg.filename or name).name} needs prompts"
-                f" ({' or '.join(self.loaded.understands)}): give clicks or boxes ({FORM}), a label"
-                " map, or a coarse model to make them"
-            )
-        return None
+    @cached_property
+    def _digests(self) -> list[str | None]:
+        """SHA-256 of the weights' files."""
+        files = [one.checkpoint for one in self._members]
+        return [None if file is None else file_sha256(file) for file in files]
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
+        """What the results of all films depend on."""
+        given = {key: value for key, value in self._made_with.items() if key not in _BY_CONTENT}
+        coarse = self.coarse
+        return {
+            "options": given,
+            "prompts": self.prompts,
+            "config": [one.cfg.to_dict() for one in self._members],
+            "weights": self._digests,
+            "coarse": coarse and [coarse.cfg.to_dict(), file_sha256(coarse.checkpoint)],
+        }
 
     def _load_coarse(
         self, coarse: str | Path | Sequence, device: str | None, amp: str | bool | None
@@ -292,9 +338,3 @@ class EchoInferencer:
             transient=True,
             disable=not self.progress,
         )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, EchoZooError):
-        return one_line(error)
-    return one_line(f"{type(error).__name__}: {' '.join(str(error).split())}")

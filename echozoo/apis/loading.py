@@ -19,7 +19,10 @@ from echozoo.errors import CheckpointError, ConfigError
 from echozoo.registry import MODELS, TRANSFORMS
 
 # Steps of a test pipeline that belong to a data set with masks.
-_NOT_FOR_FILMS = ("LoadClip", "PackClip", "PointPrompts", "BoxPrompts", "MaskPrompts")
+_NOT_FOR_FILMS = (
+    *("LoadClip", "CutToSector", "PackClip"),
+    *("PointPrompts", "BoxPrompts", "MaskPrompts"),
+)
 PROMPT_KINDS = ("points", "boxes", "masks")
 
 

@@ -7,21 +7,24 @@ import io
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from echozoo.apis.views import View, view_of
+from echozoo.apis.views import View, named_view
 from echozoo.datasets.anatomy import Structure, choose_structures, label_table
 from echozoo.errors import DataError
 from echozoo.evaluation.functional.disks import Disks, chamber_area, disks
 from echozoo.evaluation.functional.ejection_fraction import (
     EjectionFraction,
     ejection_fraction_of_disks,
-    find_ed_es,
+    find_beats,
     lv_volume,
 )
 from echozoo.films.film import EchoFilm
 from echozoo.postprocessing import film_flags, frame_flags
+from echozoo.studies.trust import why_withheld
 
 _LV = Structure.LV.short
 
@@ -33,15 +36,27 @@ class FrameMeasures:
     Attributes:
         pixels: (K,) of each structure, NaN where nobody looked for it.
         flags: What is implausible in the frame by itself.
-        disks: Of the left ventricle, None where it or the spacing is unknown.
+        disks: Of the left ventricle, in mm, in pixels where the spacing is unknown; None where
+            nobody looked for it.
         chamber: Pixels of the part of the left ventricle that its disks are cut from, by which ED
             and ES are found; NaN where nobody looked for it.
+        outside: Share of the left ventricle that lies outside of the sector, or of its outline that
+            lies at the image's edge.
     """
 
     pixels: np.ndarray
     flags: list[str]
     disks: Disks | None = None
     chamber: float = math.nan
+    outside: float = 0.0
+
+
+class Beat(NamedTuple):
+    """One contraction: frames of ED and ES, and the volumes of this view alone."""
+
+    ed: int
+    es: int
+    ef: EjectionFraction
 
 
 @dataclass
@@ -59,7 +74,13 @@ class Measures:
             where the spacing or the structure is unknown.
         flags: What is implausible in each frame.
         ed, es: Frames of end diastole and end systole, None where they cannot be told.
-        ef: Volumes and ejection fraction of this view alone, None where unknown.
+        ef: Volumes and ejection fraction of this view alone: those of the beat with the median EF.
+            Volumes are NaN where the spacing is unknown; None where all is, or is withheld.
+        view_certainty: From 0 to 1.
+        beats: Every contraction.
+        withheld: Why a measured ejection fraction is not given, "" where it is.
+        certainty: From 0 to 1, how far ``ef`` can be trusted: that of the view, times the share of
+            frames that are not flagged.
         ed_disks, es_disks: The disks at ED and ES; for a still, both are its own.
     """
 
@@ -75,6 +96,10 @@ class Measures:
     ef: EjectionFraction | None = None
     ed_disks: Disks | None = None
     es_disks: Disks | None = None
+    view_certainty: float = 0.0
+    beats: list[Beat] = field(default_factory=list)
+    withheld: str = ""
+    certainty: float = 0.0
     notes: list[str] = field(default_factory=list)
     frame_times_ms: np.ndarray | None = None
 
@@ -114,6 +139,7 @@ def measure_frame(
     structures: Sequence[str],
     spacing: tuple[float, float] | None,
     sought: Collection[str] | None = None,
+    outside: np.ndarray | None = None,
 ) -> FrameMeasures:
     """Measure one frame.
 
@@ -122,20 +148,31 @@ def measure_frame(
         structures: Short names of the film's K structures.
         spacing: (dy, dx) mm, or None.
         sought: Those that were looked for in this frame; all where None.
+        outside: (H, W) bool, what is no part of the sector (see `outside_sector`).
     """
     sought = structures if sought is None else sought
     chosen = choose_structures(structures)
     counts = np.bincount(labels.ravel(), minlength=max(Structure) + 1)
     pixels = [counts[one] if one.short in sought else math.nan for one in chosen]
     flags = frame_flags(label_table(structures)[labels], structures, spacing)
+    cavity = labels == Structure.LV
     # Where nobody looked for the wall, a cavity lies against background everywhere.
     wall = Structure.MYO.short in sought
     return FrameMeasures(
         pixels=np.array(pixels, float),
         flags=[flag for flag in flags if wall or flag != f"{_LV}:open"],
-        disks=disks(labels == Structure.LV, spacing) if spacing and _LV in sought else None,
-        chamber=chamber_area(labels == Structure.LV) if _LV in sought else math.nan,
+        disks=disks(cavity, spacing or (1.0, 1.0)) if _LV in sought else None,
+        chamber=chamber_area(cavity) if _LV in sought else math.nan,
+        outside=_outside(cavity, outside) if outside is not None and cavity.any() else 0.0,
     )
+
+
+def _outside(cavity: np.ndarray, outside: np.ndarray) -> float:
+    """Share of a mask (H, W) outside of the sector, or of its outline at the image's edge."""
+    inner = cv2.erode(cavity.astype(np.uint8), None, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    outline = cavity & (inner == 0)
+    edge = outline[[0, -1]].sum() + outline[:, [0, -1]].sum()
+    return float(max(outside[cavity].mean(), edge / outline.sum()))
 
 
 def measure_film(
@@ -152,13 +189,14 @@ def measure_film(
         frames: What `measure_frame` found in each of the T frames, None where nobody looked.
         view: What `find_view` found; None takes what the film's name says.
     """
-    view = View(view_of(film.name)) if view is None else view
+    view = named_view(film) if view is None else view
     nothing = np.full(len(structures), math.nan)
     pixels = np.array([nothing if one is None else one.pixels for one in frames])  # (T, K)
     dy, dx = film.spacing or (10.0, 10.0)
     measures = Measures(
         structures=tuple(structures),
         view=view.name,
+        view_certainty=view.certainty,
         notes=list(view.notes),
         spacing=film.spacing,
         frame_time_ms=film.frame_time_ms,
@@ -172,12 +210,14 @@ def measure_film(
         for frame, flags in zip(known, found, strict=True):
             measures.flags[frame] += flags
     sections = [None if one is None else one.disks for one in frames]
-    if any(sections):
+    if film.spacing and any(sections):
         volumes = [math.nan if one is None else lv_volume(one) for one in sections]
         measures.volumes_ml = np.array(volumes)
     if _LV in structures:
         chambers = np.array([math.nan if one is None else one.chamber for one in frames])
         _find_phases(measures, sections, chambers)
+        outside = [0.0 if one is None else one.outside for one in frames]
+        _judge(measures, view, [outside[frame] for beat in measures.beats for frame in beat[:2]])
     return measures
 
 
@@ -187,22 +227,44 @@ def _find_phases(measures: Measures, sections: Sequence[Disks | None], areas: np
         return
     known = np.flatnonzero(areas > 0)
     try:
-        # Between frames that were segmented the curve is a guess: the nearest of them counts.
-        ed, es = (int(known[np.argmin(abs(known - place))]) for place in find_ed_es(areas))
+        found = find_beats(areas)
     except DataError as error:
         measures.notes.append(str(error))
         return
-    if ed == es:
-        measures.notes.append(f"frame {ed} is nearest to both ED and ES: no ED and no ES")
+    for place in found:
+        # Between frames that were segmented the curve is a guess: the nearest of them counts.
+        ed, es = (int(known[np.argmin(abs(known - frame))]) for frame in place)
+        if ed == es:
+            measures.notes.append(f"frame {ed} is nearest to both ED and ES: no ED and no ES")
+        else:
+            ef = _single_plane((sections[ed], sections[es]), measures.view)
+            if measures.spacing is None:
+                ef = ef._replace(edv_ml=math.nan, esv_ml=math.nan)
+            measures.beats.append(Beat(ed, es, ef))
+    if not measures.beats:
         return
-    measures.ed, measures.es = ed, es
-    if measures.volumes_ml is not None:
-        pair = measures.ed_disks, measures.es_disks = sections[ed], sections[es]
-        measures.ef = _single_plane(pair, measures.view)
+    ordered = sorted(measures.beats, key=lambda beat: beat.ef.ef_percent)
+    measures.ed, measures.es, measures.ef = ordered[(len(ordered) - 1) // 2]
+    measures.ed_disks, measures.es_disks = sections[measures.ed], sections[measures.es]
+    if len(measures.beats) > 1:
+        efs = ", ".join(f"{beat.ef.ef_percent:.0f}" for beat in measures.beats)
+        measures.notes.append(f"{len(measures.beats)} beats, EF {efs} %: the median is taken")
+
+
+def _judge(measures: Measures, view: View, outside: Sequence[float]) -> None:
+    """Withhold what cannot be, or cannot be trusted; say how certain the rest is."""
+    flagged = sum(map(bool, measures.flags)) / len(measures.flags)
+    measures.certainty = view.certainty * (1 - flagged)
+    if measures.ef is None:
+        return
+    ef = measures.ef.ef_percent
+    measures.withheld = why_withheld(ef, flagged, max(outside), view.name)
+    if measures.withheld:
+        measures.notes.append(f"EF of {ef:.0f} % withheld: {measures.withheld}")
+        measures.ef, measures.certainty = None, 0.0
+    elif measures.spacing is None:
+        measures.notes.append("EF with pixels taken for square: a ratio, without ml")
 
 
 def _single_plane(pair: tuple[Disks, Disks], view: str | None) -> EjectionFraction:
-    if view == "2CH":
-        return ejection_fraction_of_disks(pair, None)
-    found = ejection_fraction_of_disks(None, pair)
-    return found if view else found._replace(method="single-plane, view unknown")
+    return ejection_fraction_of_disks(*((pair, None) if view == "2CH" else (None, pair)))

@@ -192,6 +192,25 @@ class LoadedModel:
             return self.model(self._scaled(inputs, meta), [meta], mode="predict")[0]
 
     @torch.inference_mode()
+    def chances(self, frames: np.ndarray, spacing: tuple[float, float] | None = None) -> Tensor:
+        """How likely each pixel is background and each structure, for a model without prompts.
+
+        Args:
+            frames: (n, H0, W0) uint8, the frames of one clip.
+            spacing: (dy, dx) mm, as for `prepare`.
+
+        Returns:
+            (n, K + 1, H0, W0), background first, sums of 1.
+        """
+        inputs, meta = self.prepare(frames, spacing)
+        with self._autocast():
+            logits = self.model(self._scaled(inputs, meta), [meta], mode="tensor")
+        logits = to_native(logits, meta)
+        if logits.shape[1] == len(self.structures):  # a mask each: background is a logit of 0
+            logits = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+        return logits.softmax(1)
+
+    @torch.inference_mode()
     def see_view(
         self, frames: np.ndarray, spacing: tuple[float, float] | None = None
     ) -> tuple[np.ndarray, float]:

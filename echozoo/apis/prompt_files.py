@@ -70,6 +70,38 @@ def read_prompts(source: Mapping | str | Path) -> tuple[Mapping, Path]:
     return content, path.parent
 
 
+def choose_prompts(
+    prompts: str | Path | Mapping, loaded: LoadedModel, coarse: LoadedModel | None
+) -> tuple[Mapping, Path] | None:
+    """The prompts that were given; None where the model or another one makes them.
+
+    Args:
+        prompts: As for `read_prompts`; "auto" or "automatic" where none are given.
+        loaded: The model.
+        coarse: The one that prompts it, None without.
+
+    Raises:
+        ConfigError: The model needs prompts and has none, or needs none and has some.
+    """
+    given = isinstance(prompts, Mapping) or str(prompts) not in ("auto", "automatic")
+    name = type(loaded.model).__name__
+    if coarse and loaded.automatic:
+        raise ConfigError(f"{name} needs no prompts: leave the coarse model out")
+    if given and not loaded.understands:
+        raise ConfigError(f"{name} takes no prompts: leave them out")
+    if given and coarse:
+        raise ConfigError("prompts and a coarse model: give one of the two")
+    if given:
+        return read_prompts(prompts)
+    if coarse is None and not loaded.automatic:
+        raise ConfigError(
+            f"{Path(loaded.cfg.filename or name).name} needs prompts"
+            f" ({' or '.join(loaded.understands)}): give clicks or boxes ({FORM}), a label"
+            " map, or a coarse model to make them"
+        )
+    return None
+
+
 def prompts_of_film(
     source: Mapping, folder: Path, loaded: LoadedModel, film: EchoFilm
 ) -> FilmPrompts:
@@ -98,6 +130,28 @@ def prompts_of_film(
     if not structures:
         raise ConfigError(f"{film.name}: no structure is prompted; wanted {FORM}")
     return FilmPrompts(frame, structures)
+
+
+def prompts_inside(prompts: FilmPrompts, film: EchoFilm) -> FilmPrompts | None:
+    """Prompts of a whole film as those of its sector; None where one lies outside of that.
+
+    Args:
+        prompts: In pixels of ``film.whole``.
+        film: The film of the sector.
+    """
+    corner = np.array(film.place[::-1], np.float32)  # (x, y)
+    size = np.array(film.size[::-1])
+    moved = {}
+    for name, prompt in prompts.structures.items():
+        box = None if prompt.box is None else prompt.box - np.tile(corner, 2)
+        mask = None if prompt.mask is None else film.inside(prompt.mask)
+        places = [prompt.points - corner, *([] if box is None else [box.reshape(2, 2)])]
+        if any(((one < -0.5) | (one > size - 0.5)).any() for one in places):
+            return None
+        if mask is not None and mask.sum() < prompt.mask.sum():
+            return None
+        moved[name] = StructurePrompt(places[0], prompt.labels, box, mask)
+    return FilmPrompts(prompts.frame, moved)
 
 
 def _entry(source: Mapping, film: EchoFilm) -> Mapping:

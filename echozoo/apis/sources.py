@@ -16,6 +16,8 @@ from echozoo.films.film import film_name, is_film_file
 Source = str | Path | np.ndarray
 SUMMARY_FILE = "summary.json"
 LABEL_FILE = "labels.nii.gz"
+GREY_FILE = "film.nii.gz"
+SEG_FILE = "labels.seg.dcm"
 _REFERENCE = ("_gt", "_seg", "_label", "_labels")
 
 
@@ -24,11 +26,11 @@ class LeftOut:
     """What of some folders is not segmented.
 
     Attributes:
-        files: How many are references or no films.
+        files: Name and reason of those that are references or no films.
         results: Folders with results of an earlier run.
     """
 
-    files: int = 0
+    files: list[tuple[str, str]] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
 
 
@@ -79,10 +81,12 @@ def _films_below(folder: Path, out: Path | None, left_out: LeftOut) -> list[Path
         for name in sorted(files):
             path = here / name
             stem = film_name(path).lower()
-            if not name.startswith(".") and is_film_file(path) and not stem.endswith(_REFERENCE):
-                films.append(path)
+            if name.startswith(".") or not is_film_file(path):
+                left_out.files.append((str(path.relative_to(folder)), "no film by its name"))
+            elif stem.endswith(_REFERENCE):
+                left_out.files.append((str(path.relative_to(folder)), "a reference by its name"))
             else:
-                left_out.files += 1
+                films.append(path)
     return films
 
 

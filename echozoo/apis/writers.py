@@ -18,22 +18,24 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from echozoo.apis.measuring import Measures
-from echozoo.apis.sources import LABEL_FILE, SUMMARY_FILE
+from echozoo.apis.sources import GREY_FILE, LABEL_FILE, SEG_FILE, SUMMARY_FILE
 from echozoo.datasets.anatomy import STRUCTURES, Structure, choose_structures, palette
 from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.film import EchoFilm
+from echozoo.studies.page import THUMBNAIL_FILE
 from echozoo.visualization.film import display_size, write_gif
 from echozoo.visualization.overlay import overlay, resize_labels
 from echozoo.whole_files import written_whole
 
 # What a film's folder may hold, the summary last: where it is, the others are whole.
 RESULT_FILES = (
-    *(LABEL_FILE, "labels.txt", "frames.csv", "curves.png"),
-    *("overlay.gif", "overlay.png", "overlay.mp4", SUMMARY_FILE),
+    *(LABEL_FILE, GREY_FILE, SEG_FILE, "labels.txt", "frames.csv", "curves.png"),
+    *("overlay.gif", "overlay.png", "overlay.mp4", THUMBNAIL_FILE, SUMMARY_FILE),
 )
 _LONGEST_GIF = 90  # frames
 _PAPER, _INK, _FAINT = (18, 18, 20), (235, 235, 235), (150, 150, 155)
 _BAR = 30
+_THUMBNAIL = 160  # pixels wide
 
 
 def write_label_description(path: Path, structures: Sequence[str]) -> None:
@@ -76,6 +78,8 @@ def _plain(value: Any) -> Any:
 class OverlayWriter:
     """Draws the label maps over the film: a GIF, or a PNG of a still; an MP4 where wanted.
 
+    And a thumbnail of end diastole, for the page over all films.
+
     A GIF holds up to 90 frames, evenly chosen, at the film's own pace; the MP4 has all.
 
     Args:
@@ -97,6 +101,8 @@ class OverlayWriter:
         """Take the next frames (n, H, W) uint8 and their label maps (n, H, W) uint8."""
         for frame, label in zip(frames, labels, strict=True):
             in_gif = self._next % self._step == 0
+            if self._next == (self.measures.ed or 0):
+                self._thumbnail(frame, label)
             if in_gif or self._video:
                 picture = self._draw(frame, label)
                 if in_gif:
@@ -114,6 +120,13 @@ class OverlayWriter:
             return
         pace = 1000 / (self.film.frame_time_ms or 1000 / 15)
         write_gif(self.folder / "overlay.gif", self._pictures, min(pace / self._step, 50))
+
+    def _thumbnail(self, frame: np.ndarray, labels: np.ndarray) -> None:
+        height, width = self.size
+        small = (round(height * _THUMBNAIL / width), _THUMBNAIL)
+        gray = cv2.resize(frame, small[::-1], interpolation=cv2.INTER_AREA)
+        picture = overlay(gray, resize_labels(labels, small), palette(STRUCTURES))
+        Image.fromarray(picture).save(self.folder / THUMBNAIL_FILE, quality=75)
 
     def _draw(self, frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
         interpolation = cv2.INTER_AREA if self.size[0] < frame.shape[0] else cv2.INTER_CUBIC

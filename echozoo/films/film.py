@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from echozoo.errors import DataError
+from echozoo.films.facts import Facts
 from echozoo.films.files import is_dicom_file, open_file
 from echozoo.films.geometry import Geometry
 from echozoo.films.levels import Reader, as_grey, as_labels
@@ -17,7 +18,7 @@ from echozoo.films.readers.dicom import open_dicom
 from echozoo.films.readers.metaimage import open_metaimage
 from echozoo.films.readers.nifti import open_nifti
 from echozoo.films.readers.pictures import open_picture
-from echozoo.films.readers.source import FrameSource
+from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, share_of_colour
 from echozoo.films.readers.video import open_video
 
 SUFFIXES = (
@@ -27,6 +28,7 @@ SUFFIXES = (
 )
 NO_SPACING = "no spacing known: pixels reported, no ml"
 _SMALLEST = 8
+_LOOKED_AT = 8  # frames that are searched for colour
 _OPENERS: dict[str, Callable[..., FrameSource]] = {
     "nifti": open_nifti,
     "metaimage": open_metaimage,
@@ -51,6 +53,10 @@ class EchoFilm:
         geometry: Where label maps of it lie in space.
         notes: What a user should know, one line each.
         frame_times_ms: When each frame begins (T,), from 0, where that is uneven; else None.
+        coloured: Share of pixels with a strong colour, in the most coloured of some frames.
+        facts: What its header says of it besides, None where it has none.
+        whole: The film that this one is the sector of, None where it is the whole of its file's.
+        place: Row and column of its first pixel in that.
     """
 
     name: str
@@ -63,6 +69,23 @@ class EchoFilm:
     notes: list[str] = field(default_factory=list)
     frame_times_ms: np.ndarray | None = field(default=None, repr=False)
     _read: Reader | None = field(default=None, repr=False)
+    coloured: float = 0.0
+    facts: Facts | None = field(default=None, repr=False)
+    whole: EchoFilm | None = field(default=None, repr=False)
+    place: tuple[int, int] = (0, 0)
+
+    def inside(self, images: np.ndarray) -> np.ndarray:
+        """The part (..., H, W) of images or labels of its file's size that this film shows."""
+        (top, left), (height, width) = self.place, self.size
+        return images[..., top : top + height, left : left + width]
+
+    def put_back(self, labels: np.ndarray) -> np.ndarray:
+        """Label maps (..., H, W) of this film as those of its file's size, 0 all around."""
+        if self.whole is None:
+            return labels
+        all_of_it = np.zeros((*labels.shape[:-2], *self.whole.size), labels.dtype)
+        self.inside(all_of_it)[...] = labels
+        return all_of_it
 
     def frames(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Read frames; only this range is in memory.
@@ -96,6 +119,8 @@ class EchoFilm:
     def close(self) -> None:
         """Let go of the file and of what was unpacked from it; what is known of it stays."""
         self._read = None
+        if self.whole is not None:
+            self.whole.close()
 
 
 def open_film(
@@ -170,8 +195,18 @@ def _film(
         frame_times_ms=None if frame_time_ms else frames.frame_times_ms,
         geometry=geometry,
         notes=notes,
+        coloured=frames.coloured or _coloured(frames),
         _read=read,
     )
+
+
+def _coloured(frames: FrameSource) -> float:
+    """Look at some frames of a source that gives colours."""
+    if COLOUR_NOTE not in frames.notes:
+        return 0.0
+    places = np.unique(np.linspace(0, frames.num_frames - 1, _LOOKED_AT).round().astype(int))
+    some = (frames.read(place, place + 1)[0] for place in places)
+    return max((share_of_colour(frame) for frame in some if frame.ndim == 3), default=0.0)
 
 
 def film_name(path: Path) -> str:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from echozoo.apis.session import ClickSession
 from echozoo.errors import EchoZooError, StorageError
-from echozoo.films.apart import open_film_apart
+from echozoo.films.contents import open_b_mode
 from echozoo.serve import routes
 from echozoo.serve.guard import Guard
 from echozoo.serve.options import ServeOptions
@@ -47,7 +47,8 @@ def create_app(
     Args:
         loaded: An `echozoo.apis.model.LoadedModel`.
         options: Limits; the defaults where None.
-        open_film: Opens a path as a film; None reads it in a process apart, within the limits.
+        open_film: Opens a path as a film; None reads it in a process apart, within the limits, and
+            cuts it to its sector.
         start_clicks: Makes what answers the clicks on a film, of (loaded, film).
 
     Returns:
@@ -55,7 +56,13 @@ def create_app(
     """
     options = options or ServeOptions()
     if open_film is None:
-        open_film = partial(open_film_apart, max_bytes=options.max_unpacked_bytes)
+        open_film = partial(
+            open_b_mode,
+            spacing=options.spacing,
+            crop=options.crop,
+            force=True,
+            max_bytes=options.max_unpacked_bytes,
+        )
     server = Server(loaded, options, open_film, start_clicks)
     # No pages of documentation: they would load scripts of others.
     app = FastAPI(

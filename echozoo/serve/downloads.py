@@ -16,8 +16,9 @@ def write_masks(workspace: Workspace) -> Path:
         A .nii.gz file with the geometry of the film, in the film's private folder.
     """
     film = workspace.film
+    whole = film.whole or film
     path = Path(tempfile.mkdtemp(dir=workspace.folder)) / "masks.nii.gz"
-    with LabelWriter(path, (film.num_frames, *film.size), film.geometry) as writer:
+    with LabelWriter(path, (film.num_frames, *whole.size), whole.geometry) as writer:
         for frame in range(film.num_frames):
-            writer.append(workspace.masks.label_map(frame)[None])
+            writer.append(film.put_back(workspace.masks.label_map(frame)[None]))
     return path

@@ -51,10 +51,13 @@ def shown(measures: Measures, unfinished: bool) -> dict[str, Any]:
 
 def _volumes(measures: Measures) -> list[dict[str, str]]:
     found = measures.ef
-    if found is None or not np.isfinite(found.ef_percent):
-        return []
+    if found is None:
+        return [{"name": "EF withheld", "value": measures.withheld}] if measures.withheld else []
+    fraction = {"name": "Ejection fraction", "value": f"{found.ef_percent:.0f} %"}
+    if measures.spacing is None:
+        return [fraction]
     return [
-        {"name": "Ejection fraction", "value": f"{found.ef_percent:.0f} %"},
+        fraction,
         {"name": "EDV", "value": f"{found.edv_ml:.0f} ml"},
         {"name": "ESV", "value": f"{found.esv_ml:.0f} ml"},
     ]

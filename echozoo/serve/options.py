@@ -23,6 +23,8 @@ class ServeOptions:
         idle_seconds: A film that no page has asked for so long is closed, its upload removed.
         hosts: Names by which a browser may call the server (the Host header without its port);
             None allows any.
+        crop: Whether films are cut to their sectors.
+        spacing: (dy, dx) mm of all films, in place of what their files say.
 
     Raises:
         ConfigError: A limit is not positive.
@@ -34,6 +36,8 @@ class ServeOptions:
     max_films: int = 8
     idle_seconds: float = 1800.0
     hosts: tuple[str, ...] | None = LOOPBACK_NAMES
+    crop: bool = True
+    spacing: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_upload_bytes", "max_unpacked_bytes", "max_films", "idle_seconds"):

@@ -21,6 +21,7 @@ from echozoo.apis.measuring import FrameMeasures, Measures, measure_film, measur
 from echozoo.apis.prompts import StructurePrompt
 from echozoo.apis.views import View
 from echozoo.errors import EchoZooError, StorageError, TooLargeError
+from echozoo.films.sector import outside_sector
 from echozoo.serve.jobs import Job
 from echozoo.serve.masks import MaskStore
 from echozoo.serve.options import ServeOptions
@@ -87,6 +88,7 @@ class Workspace:
         self.film, self.folder, self.clicks, self.view = film, folder, clicks, view
         self.prompts: dict[int, dict[str, StructurePrompt]] = {}
         self.masks = MaskStore(structures, film.size)
+        self._outside = outside_sector(film)
         self._measured: dict[tuple, FrameMeasures] = {}
         self.job: Job | None = None
         self.last_used = time.monotonic()
@@ -124,7 +126,8 @@ class Workspace:
         measured = {}
         for frame, key in known.items():
             measured[key] = self._measured.get(key) or measure_frame(
-                self.masks.label_map(frame), structures, self.film.spacing, sought[frame]
+                *(self.masks.label_map(frame), structures, self.film.spacing, sought[frame]),
+                outside=self._outside,
             )
         self._measured = measured
         frames = [measured.get(known.get(frame)) for frame in range(self.film.num_frames)]

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from film_files import moving_disc, write_dicom, write_itk, write_video
 from PIL import Image
+from scipy import ndimage
 
 from echozoo.apis import writers
 from echozoo.apis.inferencer import EchoInferencer
@@ -65,7 +66,11 @@ def results(unet: Path, tmp_path_factory: pytest.TempPathFactory):
 def test_a_folder_of_mixed_formats(results) -> None:
     folder, out, wanted, done = results
     assert {str(r.folder.relative_to(out)) for r in done.results} == set(wanted)
-    assert done.left_out.files == 3  # README.md, the reference, the data of the .mhd
+    assert {name for name, _ in done.left_out.files} == {
+        "README.md",
+        "a/odd_gt.nii.gz",
+        "b/aniso.raw",
+    }
     reasons = dict(done.failures)
     assert set(reasons) == {"b/empty", "half"}
     assert "empty file" in reasons["b/empty"]
@@ -148,7 +153,8 @@ def test_a_second_run_does_not_take_results_for_films(results, unet: Path, tmp_p
     inferencer = EchoInferencer(unet, device="cpu", progress=False)
     for _ in range(2):
         done = inferencer(folder, folder / "out")
-        assert [r.film.name for r in done.results] == ["one"]
+        assert [r.folder.name for r in done.results] == ["one"]
+    assert done.results[0].kept
     assert [r.film.name for r in inferencer(folder).results] == ["one"]
 
 
@@ -285,7 +291,7 @@ def test_both_views_give_a_study(unet: Path, tmp_path: Path) -> None:
         return np.where(inside, 1, 0).astype(np.uint8)
 
     inferencer = EchoInferencer(unet, device="cpu", progress=False)
-    inferencer.loaded.predict = lambda frames, *_: _Labels(np.where(frames > 100, 1, 0))
+    inferencer.loaded.predict = lambda frames, *_: _Labels(frames > 100)
     for view in ("2CH", "4CH"):
         for instant, scale in (("ED", 1.0), ("ES", 0.8)):
             write_itk_mm(tmp_path / "in" / f"p1_{view}_{instant}.nii.gz", heart(scale) * 200)
@@ -294,7 +300,10 @@ def test_both_views_give_a_study(unet: Path, tmp_path: Path) -> None:
     write_itk_mm(tmp_path / "in" / "p2_4CH_half_sequence.nii.gz", film)
     write_itk_mm(tmp_path / "in" / "p3_4CH.nii.gz", film)
     done = inferencer(tmp_path / "in", tmp_path / "out")
-    assert sorted(path.name for path in done.studies) == ["p1_study.json", "p2_study.json"]
+    names = [f"p{number}_study.json" for number in (1, 2, 3)]
+    assert sorted(path.name for path in done.studies) == names
+    alone = done.studies.pop(tmp_path / "out/p3_study.json")
+    assert alone["method"] == "single-plane 4CH"
     volume = 4 / 3 * math.pi * 40 * 22 * 22 / 1000
     for path in done.studies:
         study = json.loads(path.read_text())
@@ -308,10 +317,13 @@ def test_both_views_give_a_study(unet: Path, tmp_path: Path) -> None:
 
 
 class _Labels:
-    def __init__(self, labels: np.ndarray) -> None:
+    """What a model sees: a cavity, and a wall around it."""
+
+    def __init__(self, cavity: np.ndarray) -> None:
         import torch
 
-        self.pred_labels = torch.as_tensor(labels.astype(np.uint8))
+        walls = ndimage.binary_dilation(cavity, np.ones((1, 9, 9)))
+        self.pred_labels = torch.as_tensor((2 * walls - 1 * cavity).astype(np.uint8))
 
 
 def write_itk_mm(path: Path, array: np.ndarray) -> None:
@@ -347,12 +359,12 @@ def test_a_disk_that_gets_full(unet: Path, tmp_path: Path, monkeypatch) -> None:
     for name in "abcd":
         write_itk(tmp_path / f"in/{name}.nii.gz", FILM[:1])
     inferencer = EchoInferencer(unet, device="cpu", progress=False)
-    inferencer(tmp_path / "in/b.nii.gz", tmp_path / "out")
+    inferencer(tmp_path / "in/b.nii.gz", tmp_path / "out", frame_time_ms=30)
     older = everything_below(tmp_path / "out/b")
-    monkeypatch.setattr(writers.os, "replace", full_after(6, errno.ENOSPC))
+    monkeypatch.setattr(writers.os, "replace", full_after(7, errno.ENOSPC))
     done = inferencer(tmp_path / "in", tmp_path / "out")
     monkeypatch.undo()
-    assert [result.film.name for result in done.results] == ["a"]
+    assert [result.folder.name for result in done.results] == ["a"]
     (name, reason), folder = done.failures[0], tmp_path / "out/b"
     assert (name, done.untried) == ("b", 2)
     assert "cannot be written (No space left on device)" in reason
@@ -384,7 +396,7 @@ def test_results_of_an_earlier_run_are_replaced_whole(unet: Path, tmp_path: Path
     write_itk(film, FILM[0])
     inferencer(film, tmp_path / "out")
     names = ["frames.csv", "labels.nii.gz", "labels.txt", "mine.txt", "overlay.png", "summary.json"]
-    assert list(everything_below(tmp_path / "out/film")) == names
+    assert list(everything_below(tmp_path / "out/film")) == [*names, "thumbnail.jpg"]
 
 
 def test_strange_files_end_no_folder(unet: Path, tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ def ellipse(scale: float) -> np.ndarray:
     return ((rows - 30) / 22) ** 2 + ((columns - 45) / 30) ** 2 < scale**2
 
 
-def measured(scales: list[float | None], structures=("lv", "la"), spacing=SPACING):
+def measured(scales: list[float | None], structures=("lv", "la"), spacing=SPACING, name="p_4CH"):
     """Measures of ellipses of these sizes; None is a frame that nobody segmented."""
     film = open_film(np.zeros((len(scales), 60, 90), np.uint8), spacing)
+    film.name = name
     frames = [
         None if s is None else measure_frame(ellipse(s).astype(np.uint8), structures, spacing)
         for s in scales
@@ -69,4 +70,67 @@ def test_the_table_counts_from_0_and_leaves_cells_without_a_number_empty() -> No
     assert float(rows[0]["la_area_cm2"]) == 0
     pixels = measured([1, 0.5], ("lv",), None)
     assert pixels.table().splitlines()[0] == "frame,time_ms,instant,lv_area_px2,flags"
-    assert pixels.ef is None
+
+
+def test_without_spacing_the_fraction_stands_and_the_volumes_do_not() -> None:
+    known, unknown = (measured([1, 0.8, 0.6], spacing=one) for one in ((1.5, 1.5), None))
+    assert unknown.ef.ef_percent == pytest.approx(known.ef.ef_percent)
+    assert np.isnan([unknown.ef.edv_ml, unknown.ef.esv_ml]).all()
+    assert unknown.volumes_ml is None
+    assert "without ml" in unknown.notes[-1]
+
+
+def test_the_median_of_several_beats() -> None:
+    """Beats down to .7, .6 and .8, with halves of others at both ends."""
+    scales = [0.8]
+    for least in (0.7, 0.6, 0.8):
+        scales += [0.9, 0.97, 1, 1, 1, 0.96, 0.9, *([(0.9 + least) / 2] * 2), *([least] * 3)]
+    scales += [0.85, 0.9, 0.97, 1, 1, 1, 0.9]
+    found = measured(scales)
+    efs = [beat.ef.ef_percent for beat in found.beats]
+    wanted = [100 * (1 - least**3) for least in (0.7, 0.6, 0.8)]
+    np.testing.assert_allclose(efs, wanted, atol=4)
+    assert found.ef.ef_percent == np.median(efs)
+    assert found.beats[0].ed == found.ed
+    assert any(note.startswith("3 beats, EF ") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("scales", "name", "reason"),
+    [
+        ([1, 0.9, 0.6], "p_4CH", ""),
+        ([1, 0.7, 0.35], "p_4CH", "impossible"),
+        ([0.6, 0.8, 1], "p_4CH", ""),
+        ([1, 0.9, 0.7], "a film", "the view is not known"),
+        ([1, 0.9, 0.7], "p_PLAX", "the view is not known"),
+        ([1, 0.7, 1, 0.7, 1, 0.7], "p_4CH", "67% of the frames have an implausible label map"),
+    ],
+)
+def test_what_is_withheld_and_why(scales: list, name: str, reason: str) -> None:
+    found = measured(scales, ("lv",), name=name)
+    assert found.withheld.startswith(reason)
+    assert (found.ef is None) == bool(found.withheld) == bool(reason)
+    assert (found.certainty == 0) == bool(reason)
+    assert any("withheld" in note for note in found.notes) == bool(reason)
+
+
+def test_a_ventricle_that_the_sector_cuts() -> None:
+    film = open_film(np.zeros((3, 60, 90), np.uint8), SPACING)
+    film.name = "p_4CH"
+    outside = np.indices((60, 90))[1] < 30
+    frames = [
+        measure_frame(ellipse(s).astype(np.uint8), ("lv",), SPACING, outside=outside)
+        for s in (1, 0.9, 0.7)
+    ]
+    share = (ellipse(1) & outside).sum() / ellipse(1).sum()
+    assert frames[0].outside == pytest.approx(share)
+    found = measure_film(film, ("lv",), frames)
+    assert found.withheld == f"{share:.0%} of the left ventricle lies outside of the sector"
+
+
+def test_a_ventricle_that_the_image_ends_in() -> None:
+    labels = ellipse(1)[20:].astype(np.uint8)
+    found = measure_frame(labels, ("lv",), SPACING, outside=np.zeros(labels.shape, bool))
+    whole = measure_frame(ellipse(1).astype(np.uint8), ("lv",), SPACING, outside=ellipse(0.01))
+    assert found.outside > 0.2
+    assert whole.outside < 0.01

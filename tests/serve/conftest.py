@@ -82,7 +82,7 @@ def model(automatic: bool = False, **changed: Any) -> SimpleNamespace:
 def film_file(tmp_path: Path) -> Path:
     """A film of 5 frames of 40 x 60 pixels, frame t of grey level 10 t; 2 x 1 mm a pixel."""
     frames = np.arange(FRAMES, dtype=np.uint8)[:, None, None] * 10
-    path = tmp_path / "films" / "study" / "film.nii.gz"
+    path = tmp_path / "films" / "study" / "film_4CH.nii.gz"
     write_volume(path, np.broadcast_to(frames, (FRAMES, HEIGHT, WIDTH)), SPACING)
     return path
 

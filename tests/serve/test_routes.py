@@ -56,7 +56,7 @@ def test_the_page_is_whole_and_asks_nobody_else(client) -> None:
 
 def test_says_what_it_offers(client) -> None:
     offered = client.get("/api/model").json()
-    assert offered["films"] == ["study/film.nii.gz"]
+    assert offered["films"] == ["study/film_4CH.nii.gz"]
     assert offered["structures"][1] == {"name": "la", "title": "left atrium", "colour": "#56b4e9"}
     assert (offered["automatic"], offered["prompts"]) == (False, ["points", "boxes"])
     assert offered["max_upload_bytes"] == 512 * 2**20

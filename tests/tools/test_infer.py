@@ -72,7 +72,9 @@ def test_a_folder_with_a_broken_film(
     assert "fast_cpu" not in text, "stdout is for the results"
     assert "1 failed:\n  broken: " in text
     films = [p for p in patient.glob("*.nii.gz") if not p.name.endswith("_gt.nii.gz")]
-    assert f"{len(films)} of {len(films) + 1} films" in text
+    others = sum(p.is_file() for p in patient.iterdir()) - len(films)
+    assert f"{len(films)} of {len(films) + others + 1} files" in text
+    assert f"{others} left out:" in text
     for film in films:
         folder = out / film.name.removesuffix(".nii.gz")
         labels, source = read_volume(folder / "labels.nii.gz", label=True), read_volume(film)

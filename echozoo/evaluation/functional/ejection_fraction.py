@@ -130,6 +130,35 @@ def find_ed_es(areas: np.ndarray) -> tuple[int, int]:
     Raises:
         DataError: Fewer than two frames have an area, or all have the same.
     """
+    curve = _curve(areas)
+    turns = _turning_points(curve)
+    contractions = _contractions(curve, turns)
+    if contractions:
+        return max(contractions, key=lambda pair: curve[pair[0]] - curve[pair[1]])
+    return turns[-1], turns[0]
+
+
+def find_beats(areas: np.ndarray) -> list[tuple[int, int]]:
+    """Find end diastole and end systole of every contraction in a curve; see `find_ed_es`.
+
+    A contraction that the film's first or last frame cuts is left out where there is a whole one.
+
+    Returns:
+        Frames (ed, es) of each, in the film's order; the one pair of `find_ed_es` where no
+        contraction is whole.
+
+    Raises:
+        DataError: As `find_ed_es`.
+    """
+    curve = _curve(areas)
+    contractions = _contractions(curve, _turning_points(curve))
+    last = len(curve) - 1
+    whole = [(ed, es) for ed, es in contractions if ed > 0 and es < last]
+    return whole or [find_ed_es(areas)]
+
+
+def _curve(areas: np.ndarray) -> np.ndarray:
+    """The smoothed curve (T,), frames without an area filled from their neighbours."""
     areas = np.asarray(areas, dtype=float)
     known = np.flatnonzero(np.isfinite(areas) & (areas > 0))
     if areas.ndim != 1 or known.size < 2:
@@ -140,12 +169,12 @@ def find_ed_es(areas: np.ndarray) -> tuple[int, int]:
     curve = _smooth(np.interp(np.arange(areas.size), known, areas[known]))
     if np.ptp(curve) == 0:
         raise DataError(f"the ventricle has one area in all {areas.size} frames: no ED and no ES")
-    turns = _turning_points(curve)
-    pairs = list(zip(turns, turns[1:], strict=False))
-    contractions = [(first, last) for first, last in pairs if curve[first] > curve[last]]
-    if contractions:
-        return max(contractions, key=lambda pair: curve[pair[0]] - curve[pair[1]])
-    return turns[-1], turns[0]
+    return curve
+
+
+def _contractions(curve: np.ndarray, turns: list[int]) -> list[tuple[int, int]]:
+    pairs = zip(turns, turns[1:], strict=False)
+    return [(first, last) for first, last in pairs if curve[first] > curve[last]]
 
 
 def _smooth(curve: np.ndarray) -> np.ndarray:

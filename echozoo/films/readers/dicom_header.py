@@ -11,6 +11,7 @@ import numpy as np
 from echozoo.films.geometry import believed_frame_time, believed_spacing, frame_times
 
 _CENTIMETRES, _2D = 3, 1
+DIFFERENT = "ultrasound regions of different spacing"
 _FRAME_TIME_VECTOR = 0x00181065
 
 
@@ -76,7 +77,7 @@ def spacing_of(header: Any, size: tuple[int, int], notes: list[str]) -> tuple[fl
     if None in found or not np.allclose(found, found[0], rtol=1e-3):
         named = ", ".join("unknown" if s is None else f"{s[0]:g} x {s[1]:g}" for s in found)
         notes.append(
-            f"{len(found)} ultrasound regions of different spacing ({named} mm): none is used,"
+            f"{len(found)} {DIFFERENT} ({named} mm): none is used,"
             " since nobody says which one the structures are in"
         )
         return None

@@ -16,6 +16,7 @@ from echozoo.errors import DataError, StorageError
 from echozoo.films.geometry import Geometry
 
 COLOUR_NOTE = "colour converted to grey"
+_STRONG = 80 / 255  # between the strongest and the weakest channel
 
 
 @dataclass
@@ -37,6 +38,8 @@ class FrameSource:
         frame_times_ms: When each frame begins (T,), where they are uneven.
         geometry: Where the pixels lie, for files that say so.
         notes: What a user should know, one line each.
+        coloured: Share of pixels with a strong colour, in the most coloured frame that was looked
+            at: a reader says it that gives grey frames itself.
     """
 
     num_frames: int
@@ -51,6 +54,13 @@ class FrameSource:
     frame_times_ms: np.ndarray | None = None
     geometry: Geometry | None = None
     notes: list[str] = field(default_factory=list)
+    coloured: float = 0.0
+
+
+def share_of_colour(frame: np.ndarray) -> float:
+    """Share of the pixels of an RGB frame (H, W, 3) whose colour is strong: no tint of grey is."""
+    strong = _STRONG * max(255, int(frame.max()))
+    return float((np.ptp(frame.astype(np.int32), axis=-1) > strong).mean())
 
 
 def grey(frames: np.ndarray) -> np.ndarray:

@@ -11,11 +11,17 @@ import numpy as np
 from echozoo.errors import DataError, EchoZooError
 from echozoo.films.files import HEAD, FilmFile
 from echozoo.films.geometry import believed_frame_time, frame_times
-from echozoo.films.readers.source import COLOUR_NOTE, FrameSource, SpooledFrames
+from echozoo.films.readers.source import (
+    COLOUR_NOTE,
+    FrameSource,
+    SpooledFrames,
+    share_of_colour,
+)
 
 # What begins the object of an ASF file (WMV) that says how long the file is, 40 bytes on.
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _COLOUR_DIFFERENCE = 12  # grey levels; compression alone tints grey a little
+_LOOKED_AT = 16  # every one of so many frames is searched for colour
 
 
 def open_video(file: FilmFile) -> FrameSource:
@@ -75,6 +81,7 @@ class _Video:
         self.stream = stream = container.streams.video[0]
         self.times: list[float | None] = []
         self.notes: list[str] = []
+        self.coloured = 0.0
         ratio = stream.sample_aspect_ratio
         if ratio and ratio != 1:
             self.notes.append(
@@ -97,7 +104,7 @@ class _Video:
         size = None
         for frame in self._decoded():
             self.file.check_pixels(len(self.times) + 1, (frame.height, frame.width))
-            if not self.times:
+            if len(self.times) % _LOOKED_AT == 0:
                 self._look_for_colour(frame)
             pixels = _upright(frame)
             if size is not None and pixels.shape != size:
@@ -133,6 +140,7 @@ class _Video:
             frame_time_ms=time,
             frame_times_ms=times,
             notes=self.notes,
+            coloured=self.coloured,
         )
 
     def _decoded(self) -> Iterator[Any]:
@@ -156,8 +164,9 @@ class _Video:
                 continue  # counted by what did not come out
 
     def _look_for_colour(self, frame: Any) -> None:
-        rgb = frame.to_ndarray(format="rgb24").astype(int)
-        if np.ptp(rgb, axis=-1).max() > _COLOUR_DIFFERENCE:
+        rgb = frame.to_ndarray(format="rgb24")
+        self.coloured = max(self.coloured, share_of_colour(rgb))
+        if not self.times and np.ptp(rgb.astype(int), axis=-1).max() > _COLOUR_DIFFERENCE:
             self.notes.append(COLOUR_NOTE)
 
     def _frame_times(self) -> tuple[float | None, np.ndarray | None]:
