@@ -369,7 +369,8 @@ def test_a_disk_that_gets_full(unet: Path, tmp_path: Path, monkeypatch) -> None:
     assert (name, done.untried) == ("b", 2)
     assert "cannot be written (No space left on device)" in reason
     assert not (folder / "summary.json").exists() or everything_below(folder) == older
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b"]
+    folders = [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()]
+    assert sorted(folders) == ["a", "b"]
     assert not list((tmp_path / "out").rglob(".*"))
     inferencer(tmp_path / "in", tmp_path / "out")
     assert set(everything_below(folder)) == set(older)
