@@ -199,7 +199,7 @@ class EchoInferencer:
     ) -> Iterator[tuple[Task, SegmentedFilm | Exception]]:
         """Each film that is come to, with what became of it; one never ends the others."""
         if min(workers, len(tasks)) > 1:
-            yield from segment_in_workers(self._made_with, tasks, workers)
+            yield from segment_in_workers(type(self), self._made_with, tasks, workers)
             return
         for task in tasks:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -16,12 +16,13 @@ Outcome = SegmentedFilm | EchoZooError
 
 
 def segment_in_workers(
-    options: Mapping[str, Any], tasks: Sequence[Task], count: int
+    make: Callable[..., Any], options: Mapping[str, Any], tasks: Sequence[Task], count: int
 ) -> Iterator[tuple[Task, Outcome]]:
     """Segment films in processes of their own.
 
     Args:
-        options: Of the `EchoInferencer` that each makes; it shares the processor's threads.
+        make: Makes an `EchoInferencer` in each process, which gets its share of the threads.
+        options: What with.
         tasks: Films, each with a folder.
         count: Processes.
 
@@ -33,7 +34,7 @@ def segment_in_workers(
         EchoZooError: A process cannot be started.
     """
     left = list(reversed(tasks))
-    workers = [_Worker(options, count) for _ in range(min(count, len(tasks)))]
+    workers = [_Worker(make, options, count) for _ in range(min(count, len(tasks)))]
     try:
         for worker in workers:
             worker.begin(left.pop())
@@ -54,8 +55,8 @@ def segment_in_workers(
 class _Worker:
     """A process, and the film that it is at."""
 
-    def __init__(self, options: Mapping[str, Any], share: int) -> None:
-        self._options, self._share = dict(options), share
+    def __init__(self, make: Callable, options: Mapping[str, Any], share: int) -> None:
+        self._make, self._options, self._share = make, dict(options), share
         self.task: Task | None = None
         self._start()
 
@@ -90,21 +91,19 @@ class _Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would share the parent's threads
         self.answers, theirs = context.Pipe()
-        arguments = (theirs, self._options, self._share)
+        arguments = (theirs, self._make, self._options, self._share)
         self._process = context.Process(target=_work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
 
 
-def _work(tasks: Connection, options: dict[str, Any], share: int) -> None:
+def _work(tasks: Connection, make: Callable, options: dict[str, Any], share: int) -> None:
     """Segment films as they come, until nobody sends any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     import torch
 
-    from echozoo.apis.inferencer import EchoInferencer
-
     torch.set_num_threads(max(1, torch.get_num_threads() // share))
-    inferencer = EchoInferencer(**options, progress=False)
+    inferencer = make(**options, progress=False)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             task = tasks.recv()

@@ -124,7 +124,8 @@ def test_a_film_that_kills_a_worker_is_passed_by(unet: Path, films: Path, tmp_pa
         for name, source in (("one", film), ("deadly", Deadly()), ("other", film))
     ]
     options = dict(config=unet, device="cpu")
-    found = {task.place.name: one for task, one in segment_in_workers(options, tasks, 1)}
+    outcomes = segment_in_workers(EchoInferencer, options, tasks, 1)
+    found = {task.place.name: one for task, one in outcomes}
     assert isinstance(found["deadly"], DataError)
     assert "deadly: the process that segmented it ended (exit status 7)" in str(found["deadly"])
     assert all(isinstance(found[name], SegmentedFilm) for name in ("one", "other"))
