@@ -52,7 +52,7 @@ def test_it_is_measured_as_camus_is(measured: tuple[Path, dict]) -> None:
         assert found.problems == []
         assert found.volumes[PER_PHASE].ef_percent == pytest.approx(study["ef_percent"], abs=1e-3)
         assert found.volumes[PER_PHASE].method == study["method"]
-    assert (root / "patients.csv").read_text().splitlines()[2] == "patient0002,Smith"
+    assert "patient0002,Smith" in (root / "patients.csv").read_text().splitlines()
 
 
 def test_sequences_go_from_end_diastole_to_end_systole(measured: tuple[Path, dict]) -> None:

@@ -110,7 +110,7 @@ def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     assert "a model and no film" in infer(run / "tiny.py", run, *out)
     assert "no films in this folder" in infer(run, tmp_path, *out)
     assert "no such file" in infer(run, tmp_path / "absent.nii", *out)
-    assert "needs no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)
+    assert "takes no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)
     assert "UNet has no linear layers" in infer(run, tmp_path, "--int8", *out)
     assert "int8 and amp: choose one" in infer(run, tmp_path, "--int8", "--amp", "bf16", *out)
     assert "int8 and compile: choose one" in infer(run, tmp_path, "--int8", "--compile", *out)
