@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
@@ -19,7 +20,7 @@ import SimpleITK as sitk
 import torch
 from mmengine.config import Config
 
-from echozoo.apis import ClickSession, load_model, open_film
+from echozoo.apis import ClickSession, EchoInferencer, load_model, open_film
 from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,14 +76,11 @@ def film(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def server(
-    config: Path, checkpoint: Path, film: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Path]]:
+@contextlib.contextmanager
+def serving(film: Path, private: Path, *model: object) -> Iterator[tuple[str, Path]]:
     """Address of a server in a process of its own, and the folder of its temporary files."""
-    private = tmp_path_factory.mktemp("private")
     command = [
-        sys.executable, str(ROOT / "tools/serve.py"), str(config), str(checkpoint),
+        sys.executable, str(ROOT / "tools/serve.py"), *map(str, model),
         "--port", "0", "--device", "cpu", "--films", str(film.parent),
     ]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(private), "OMP_NUM_THREADS": "1"}
@@ -104,8 +102,22 @@ def server(
     assert not list(private.glob("echozoo-serve-*"))  # nothing stays behind
 
 
+@pytest.fixture(scope="module")
+def server(
+    config: Path, checkpoint: Path, film: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    with serving(film, tmp_path_factory.mktemp("private"), config, checkpoint) as served:
+        yield served
+
+
 @pytest.fixture
 def page(browser: Any, server: tuple[str, Path]) -> Iterator[Any]:
+    with showing(browser, server[0]) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def showing(browser: Any, address: str) -> Iterator[Any]:
     """The page, which must not complain of anything."""
     context = browser.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
     page = context.new_page()
@@ -113,7 +125,7 @@ def page(browser: Any, server: tuple[str, Path]) -> Iterator[Any]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text))
     page.on("requestfailed", lambda request: complaints.append(request.url))
-    page.goto(server[0])
+    page.goto(address)
     page.wait_for_selector("#structures input")
     yield page
     if not page.is_closed():
@@ -192,6 +204,17 @@ def test_click_carry_measure_download(page, server, film, config, checkpoint, tm
             break
         time.sleep(0.1)
     assert not any(path.exists() for path in stored)
+
+
+def test_an_automatic_model_segments_what_is_opened(browser, film, tmp_path) -> None:
+    (tmp_path / "private").mkdir()
+    with serving(film, tmp_path / "private") as (address, _), showing(browser, address) as page:
+        page.select_option("#films", label=film.name)
+        page.get_by_text("Every frame is segmented.").wait_for()
+        assert not page.is_visible("#carry")
+        masks = sitk.ReadImage(str(download(page, "#get-masks", tmp_path)))
+    wanted = EchoInferencer(device="cpu", progress=False)(film).results[0].labels.read()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(masks), wanted)
 
 
 def test_keys_alone(page, film) -> None:

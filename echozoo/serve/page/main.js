@@ -78,6 +78,7 @@ async function open(what, name) {
   showFacts(film);
   await show(0);
   await measure();
+  if (model.automatic) guarded(segment)();
 }
 
 async function close() {
@@ -267,7 +268,8 @@ async function work(start) {
   }
   if (its !== film) return;
   if (job.state === "failed") throw new Error(job.error);
-  say(job.state === "done" ? "Every frame is segmented. Click in any frame to correct it." : `Stopped after ${job.done} of ${job.total} frames.`);
+  const correct = model.prompts.length ? " Click in any frame to correct it." : "";
+  say(job.state === "done" ? `Every frame is segmented.${correct}` : `Stopped after ${job.done} of ${job.total} frames.`);
 }
 
 async function reset() {
