@@ -63,7 +63,7 @@ def read_prompts(source: Mapping | str | Path) -> tuple[Mapping, Path]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: prompts cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: prompts are no JSON ({error}); wanted {FORM}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: prompts are a {type(content).__name__}, wanted {FORM}")

@@ -19,6 +19,7 @@ from echozoo.apis import writers
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.loading import load_model
 from echozoo.apis.predicting import label_film
+from echozoo.apis.prompt_files import read_prompts
 from echozoo.errors import ConfigError, DataError
 from echozoo.evaluation.functional.disks import chamber_area
 from echozoo.evaluation.functional.ejection_fraction import find_ed_es
@@ -426,3 +427,9 @@ def test_strange_files_end_no_folder(unet: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in again.left_out.results) == sorted(
         path.rsplit("/")[-1] for path in names
     )
+
+
+def test_prompts_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text('{"lv": ' + "[" * 100_000)
+    with pytest.raises(ConfigError, match=r"deep.json: prompts are no JSON"):
+        read_prompts(tmp_path / "deep.json")

@@ -123,6 +123,7 @@ def test_a_metaimage_without_spacing(tmp_path):
         ("48 40 5", "48 40 6", "truncated"),
         ("MET_UCHAR", "MET_OTHER", "ElementType MET_OTHER"),
         ("LOCAL", "../a.raw", "outside of its folder"),
+        ("LOCAL", "%999999999d.raw 0 4 1", "is not beside it"),
     ],
 )
 def test_metaimage_headers_that_cannot_be(old, new, reason, tmp_path):

@@ -27,7 +27,7 @@ _TYPES = {
     "DOUBLE": "f8",
 }
 _LINE = re.compile(rb"\s*([A-Za-z_]+)\s*[=:]\s*(.*?)\s*$")
-_PATTERN = re.compile(r"[^%]*%0?\d*d[^%]*")
+_PATTERN = re.compile(r"[^%]*%0?\d?d[^%]*")  # a longer width is a longer name
 _MOST_LINES = 100_000  # of a header that lists its data files
 _ORIGIN, _MATRIX = ("Offset", "Position", "Origin"), ("TransformMatrix", "Rotation", "Orientation")
 
