@@ -134,3 +134,19 @@ def test_another_size_of_the_input_runs():
     model = build("surgical_sam", "tiny")
     logits, _ = model.decode(Features.of(torch.rand(1, 64, 16, 20)), Prompts())
     assert logits.shape == (1, 3, 64, 80)
+
+
+def test_prototypes_find_the_features_of_their_class():
+    torch.manual_seed(0)
+    centres = torch.randn(3, 16)
+    references = centres + 0.1 * torch.randn(4, 3, 16)
+    prototypes = torch.randn(3, 16, requires_grad=True)
+    optimizer = torch.optim.Adam([prototypes], lr=0.05)
+    for _ in range(100):
+        loss = prototype_loss(prototypes, references, torch.ones(4, 3, dtype=torch.bool), 0.07)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.01
+    alike = torch.cosine_similarity(prototypes[:, None], centres, dim=-1)
+    assert (alike.argmax(1) == torch.arange(3)).all()
