@@ -259,9 +259,17 @@ def read_all(views: list[ViewFiles], processes: int, console: Console) -> Findin
 def main() -> int:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", nargs="?", help="data folder; without it, CAMUS_ROOT")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="that read (default: all cores)"
+        "root", nargs="?", default=argparse.SUPPRESS, help="data folder; without it, CAMUS_ROOT"
+    )
+    parser.add_argument("--data-root", dest="root", metavar="ROOT", help="the same")
+    parser.add_argument(
+        *("--workers", "--processes"),
+        dest="processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: all cores)",
     )
     args = parser.parse_args()
     console = Console(soft_wrap=True)

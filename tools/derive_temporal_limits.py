@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.datasets.anatomy import LABEL_VALUES, STRUCTURES, VIEWS
+from echozoo.datasets.anatomy import VIEWS
+from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels
 from echozoo.datasets.layout import find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import SCHEMES, SUBSETS, split_patients
@@ -83,8 +84,9 @@ def measure_film(film: tuple[str, Path]) -> MeasuredFilm:
     patient, path = film
     try:
         volume = read_volume(path, label=True)
-        check_labels(str(path), volume.array, LABEL_VALUES)
-        return MeasuredFilm(patient, film_attributes(volume.array, STRUCTURES, volume.spacing))
+        values = CAMUSDataset.label_values
+        check_labels(str(path), volume.array, values)
+        return MeasuredFilm(patient, film_attributes(volume.array, tuple(values), volume.spacing))
     except DataError as error:
         return MeasuredFilm(patient, {}, str(error))
 
@@ -137,7 +139,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", nargs="?", help="data folder; without it, CAMUS_ROOT")
+    parser.add_argument(
+        "root", nargs="?", default=argparse.SUPPRESS, help="data folder; without it, CAMUS_ROOT"
+    )
+    parser.add_argument("--data-root", dest="root", metavar="ROOT", help="the same")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--split", default="files", choices=SCHEMES, metavar="SPLIT")
     parser.add_argument("--split-seed", type=int, default=0)
@@ -148,7 +153,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--name", help="of the limits, for tables (default: the data folder's)")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="default: all cores"
+        *("--workers", "--processes"),
+        dest="processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: all cores)",
     )
     return parser.parse_args()
 

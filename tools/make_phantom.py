@@ -43,7 +43,12 @@ def parse_args() -> argparse.Namespace:
         help="dropouts and shadows come and go frame by frame, so that neighbours complete a frame",
     )
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="default: all cores"
+        *("--workers", "--processes"),
+        dest="processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: all cores)",
     )
     parser.add_argument("--force", action="store_true", help="replace another phantom in OUT")
     return parser.parse_args()

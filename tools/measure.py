@@ -198,7 +198,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("-o", "--out", type=Path, help="folder for tables and plots")
     parser.add_argument("--reference", help="data folder to compare with (ground truth)")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, help="default: all cores"
+        *("--workers", "--processes"),
+        dest="processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: all cores)",
     )
     return parser.parse_args()
 

@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="quantise the encoder's linear layers, on the CPU; results go to RUN/int8",
     )
+    parser.add_argument(
+        "--postprocess",
+        nargs="*",
+        metavar="STEP",
+        help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
+    )
     launch.add_options(parser)
     return parser.parse_args()
 
@@ -60,6 +66,8 @@ def main() -> None:
         cfg.load_from, cfg.resume = None, False
         if args.checkpoint:
             cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
+        if args.postprocess is not None:
+            cfg.model.postprocessing = [dict(type=step) for step in args.postprocess]
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
         launch.overlap_clips(cfg)
         launch.collect_results(cfg)

@@ -80,7 +80,7 @@ def test_a_whole_folder(check, root):
 
 def test_several_processes_from_the_command_line(root):
     (root / "database_nifti/patient0002/patient0002_4CH_ES_gt.nii.gz").write_bytes(b"")
-    command = [sys.executable, str(TOOL), str(root), "--processes", "2"]
+    command = [sys.executable, str(TOOL), "--data-root", str(root), "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(TOOL.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 1, done.stderr

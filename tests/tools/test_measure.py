@@ -21,7 +21,7 @@ def measure(monkeypatch, capsys):
     """Run the tool in this process: its exit status and what it printed."""
 
     def run(*argv) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", [TOOL.name, *map(str, argv), "--processes", "1"])
+        monkeypatch.setattr("sys.argv", [TOOL.name, *map(str, argv), "--workers", "1"])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(TOOL), run_name="__main__")
         code = ended.value.code

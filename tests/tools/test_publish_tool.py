@@ -61,9 +61,13 @@ def test_publish_verify_and_test(run, phantom, tmp_path, monkeypatch):
     assert "training_data: CAMUS; by the config" in said
 
     arguments = ("out/unet.py", weights, "--data-root", phantom, "--dataset", "indices=2")
-    status, said = run_tool("test.py", *arguments)
+    status, said = run_tool("test.py", *arguments, "--postprocess", "LargestComponent", "FillHoles")
     assert status == 0, said
+    kept = Config.fromfile(tmp_path / "work_dirs" / "unet" / "unet.py", import_custom_modules=False)
+    assert [step.type for step in kept.model.postprocessing] == ["LargestComponent", "FillHoles"]
     assert (tmp_path / "work_dirs" / "unet" / "results.json").is_file()
+    status, said = run_tool("test.py", *arguments, "--postprocess", "Absent")
+    assert (status, said.splitlines()[-1].startswith("error: ")) == (1, True), said
 
 
 def test_a_tampered_file_is_one_line(main, tmp_path):
