@@ -260,7 +260,8 @@ def _judge(measures: Measures, view: View, outside: Sequence[float]) -> None:
     ef = measures.ef.ef_percent
     measures.withheld = why_withheld(ef, flagged, max(outside), view.name)
     if measures.withheld:
-        measures.notes.append(f"EF of {ef:.0f} % withheld: {measures.withheld}")
+        value = "" if math.isnan(ef) else f" of {ef:.0f} %"
+        measures.notes.append(f"EF{value} withheld: {measures.withheld}")
         measures.ef, measures.certainty = None, 0.0
     elif measures.spacing is None:
         measures.notes.append("EF with pixels taken for square: a ratio, without ml")
