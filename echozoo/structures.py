@@ -44,6 +44,7 @@ class EchoDataSample(BaseDataElement):
         valid_size (h, w): the part of the input, from its top left corner, that holds image; the
             rest is padding. Equal to ``input_size`` where the image was stretched.
         quality (str or None): "Good", "Medium" or "Poor".
+        info (`echozoo.datasets.info.Info` or None): what the data set says of the film.
     """
 
     def part(self, places: Sequence[int]) -> EchoDataSample:

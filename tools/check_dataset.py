@@ -1,6 +1,8 @@
-"""Read a CAMUS folder once, whole, and say what is in it and what is wrong with it.
+"""Read the folder of a data set once, whole, and say what is in it and what is wrong with it.
 
     python tools/check_dataset.py /data/CAMUS_public
+
+A folder with FileList.csv is EchoNet-Dynamic's, one with HMC_QU.xlsx HMC-QU's, any other CAMUS's.
 
 Tables show counts, sizes, spacings, pixel and label values, grades and splits. What a folder may
 lack as a whole (the two-chamber view, sequences, Info files, split lists) is a note; what is
@@ -15,7 +17,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,14 @@ from rich.table import Table
 from echozoo.datasets.anatomy import INSTANTS, QUALITIES, VIEWS
 from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels, check_mask_size
+from echozoo.datasets.film_checks import (
+    FilmFinding,
+    check_film,
+    data_set_of,
+    patients_of,
+    subsets_of,
+)
+from echozoo.datasets.film_dataset import FilmDataset
 from echozoo.datasets.info import Info, read_info
 from echozoo.datasets.layout import ViewFiles, find_patients, resolve_data_root, scan_patient
 from echozoo.datasets.splits import find_split_folder, read_split_files
@@ -238,21 +250,52 @@ def _counted(counter: Counter) -> str:
 
 
 def read_all(views: list[ViewFiles], processes: int, console: Console) -> Finding:
-    """Check all views under a progress bar, in this process where ``processes`` is 1."""
+    """Check all views."""
     total = Finding()
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("reading", total=len(views))
-        if processes == 1:
-            for files in views:
-                total.add(check_view(files))
-                progress.advance(task)
-            return total
-        with ProcessPoolExecutor(processes) as pool:
-            for finding in pool.map(check_view, views, chunksize=4):
-                total.add(finding)
-                progress.advance(task)
+    for finding in _each(check_view, views, processes, console, "reading"):
+        total.add(finding)
     return total
+
+
+def _each(check, items: list, processes: int, console: Console, what: str) -> Iterator:
+    """Check under a progress bar, in this process where ``processes`` is 1."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(what, total=len(items))
+        pool = nullcontext() if processes == 1 else ProcessPoolExecutor(processes)
+        with pool as several:
+            found = map(check, items) if processes == 1 else several.map(check, items, chunksize=4)
+            for one in found:
+                progress.advance(task)
+                yield one
+
+
+def check_films(kind: type[FilmDataset], root: Path, processes: int, console: Console) -> int:
+    """Check a data set of films; the status is 1 where there is a problem."""
+    total, table = FilmFinding(), Table("subset", "patients", "films", title="Subsets")
+    for subset, data, films in subsets_of(kind, root):
+        table.add_row(subset, str(patients_of(films)), str(len(films)))
+        total.problems += data.problems
+        check = partial(check_film, data=data)
+        for finding in _each(check, films, processes, console, subset):
+            total.add(finding)
+    console.print(f"\n{root}: {kind.__name__}", markup=False)
+    console.print(table)
+    values = Table("what", "found", title="Films and masks")
+    values.add_row("frames", f"{total.counts['frames']}, {total.counts['labelled']} with masks")
+    values.add_row("rows x columns", _counted(Counter({_by(k): n for k, n in total.sizes.items()})))
+    if total.lengths:
+        values.add_row("frames a film", f"{min(total.lengths)} to {max(total.lengths)}")
+    values.add_row("pixels", _counted(total.pixels))
+    console.print(values)
+    for problem in total.problems:
+        console.print(f"problem: {problem}", highlight=False, markup=False)
+    console.print(f"{len(total.problems)} problems, 0 notes")
+    return 1 if total.problems else 0
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 @one_line_errors
@@ -274,6 +317,8 @@ def main() -> int:
     args = parser.parse_args()
     console = Console(soft_wrap=True)
     root = resolve_data_root(args.root)
+    if (kind := data_set_of(root)) is not None:
+        return check_films(kind, root, args.processes, console)
     patients = find_patients(root)
     views = [files for name, folder in patients.items() for files in scan_patient(name, folder)]
     total = read_all(views, args.processes, console)

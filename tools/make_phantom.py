@@ -1,4 +1,4 @@
-"""Write generated patients (simulated ultrasound of beating hearts) in the layout of CAMUS."""
+"""Write generated patients (simulated ultrasound of beating hearts) in the layout of a data set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from echozoo.errors import one_line_errors
 from echozoo.phantom import PhantomOptions, write_phantom
 from echozoo.phantom.artefacts import QUALITIES
+from echozoo.phantom.writing import LAYOUTS
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,6 +44,13 @@ def parse_args() -> argparse.Namespace:
         help="dropouts and shadows come and go frame by frame, so that neighbours complete a frame",
     )
     parser.add_argument(
+        "--layout",
+        choices=tuple(LAYOUTS),
+        default="camus",
+        help="of the files (default: camus); EchoNet-Dynamic's and HMC-QU's films may not be passed"
+        " on, but their loading can be tried",
+    )
+    parser.add_argument(
         *("--workers", "--processes"),
         dest="processes",
         type=int,
@@ -59,7 +67,8 @@ def main() -> None:
     """Generate a phantom."""
     args = parse_args()
     options = PhantomOptions(
-        args.patients, args.seed, args.spacing, tuple(args.frames), args.quality, args.flicker
+        *(args.patients, args.seed, args.spacing, tuple(args.frames), args.quality, args.flicker),
+        layout=args.layout,
     )
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:

@@ -110,7 +110,9 @@ class CAMUSDataset(FilmDataset):
 def _stills(files: ViewFiles, info: Info) -> FilmFiles:
     """The ED and ES images as a film of at most two frames (0 ED, 1 ES)."""
     frames = tuple(_frame(*pair, 0) for pair in files.stills.values())
-    return FilmFiles(files.patient, files.view, frames, tuple(files.stills), info.quality)
+    return FilmFiles(
+        files.patient, files.view, frames, tuple(files.stills), info.quality, info=info
+    )
 
 
 def _sequence(files: ViewFiles, info: Info) -> tuple[FilmFiles, bool]:
@@ -134,7 +136,7 @@ def _sequence(files: ViewFiles, info: Info) -> tuple[FilmFiles, bool]:
     marks = {order.index(ed): "ED", order.index(es): "ES"} if known else {length - 1: "ES", 0: "ED"}
     frames = tuple(_frame(*files.film, index) for index in order)
     instants = tuple(marks.get(position, "") for position in range(length))
-    return FilmFiles(files.patient, files.view, frames, instants, info.quality), known
+    return FilmFiles(files.patient, files.view, frames, instants, info.quality, info=info), known
 
 
 def _frame(image: Path, label: Path | None, index: int) -> FrameFiles:

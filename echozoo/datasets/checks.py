@@ -43,6 +43,19 @@ def check_one_grid(
     return size, spacing
 
 
+def check_length(image_file: str, length: int, wanted: int) -> None:
+    """Refuse a film that has not all the frames that its data set says.
+
+    Raises:
+        DataError: Its ``length`` is below ``wanted``.
+    """
+    if length < wanted:
+        raise DataError(
+            f"{image_file}: {length} frames, wanted {wanted} as its data set's tables say; copy the"
+            " film again"
+        )
+
+
 def check_mask_size(
     image_file: str, image: np.ndarray, label_file: str, label: np.ndarray, aligned: bool = True
 ) -> None:

@@ -13,7 +13,13 @@ import torch
 from mmengine.dataset import BaseDataset
 
 from echozoo.datasets.anatomy import LABEL_VALUES, QUALITIES, VIEWS, choose_structures, palette
-from echozoo.datasets.films import FilmFiles, FrameFiles, random_window, tiling_windows
+from echozoo.datasets.films import (
+    FilmFiles,
+    FrameFiles,
+    random_window,
+    spread_window,
+    tiling_windows,
+)
 from echozoo.datasets.splits import SUBSETS, split_patients
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.cache import cached_length, resolve_cache_dir
@@ -48,6 +54,10 @@ class FilmDataset(BaseDataset):
         structures: "lv", "myo", "la" or some of them: what else is labelled becomes background.
             None is all that the data set labels. Others may be named, so that a model of three
             structures learns from data of one.
+        labels: "all", or "ends" for the masks of ED and ES alone: what a data set with two labelled
+            frames a film would have.
+        spread: Let the one clip of a film be ``clip_length`` frames spread evenly from ED to ES, in
+            training and in tests, as the methods for films with two labelled frames take them.
         image_size: Size (H, W) of the network's input, for the `ResizeClip` or
             `LoadResizedClip` of the pipeline.
         cache_dir: Folder for decoded films and resized frames, see `resolve_cache_dir`.
@@ -80,6 +90,8 @@ class FilmDataset(BaseDataset):
         views: str | Sequence[str] = VIEWS,
         quality: str | Sequence[str] | None = None,
         structures: str | Sequence[str] | None = None,
+        labels: str = "all",
+        spread: bool = False,
         image_size: Sequence[int] | None = None,
         cache_dir: str | None = None,
         pipeline: Sequence = (),
@@ -97,6 +109,7 @@ class FilmDataset(BaseDataset):
         self.quality = None if quality is None else _several(quality)
         wanted = tuple(self.label_values) if structures is None else _several(structures)
         self.structures = tuple(part.short for part in choose_structures(wanted))
+        self.labels, self.spread = labels, spread
         self.image_size = None if image_size is None else tuple(image_size)
         self._check_choices()
         self._chosen: tuple[str, ...] | None = None
@@ -121,8 +134,9 @@ class FilmDataset(BaseDataset):
         """Say where the films are.
 
         Those of other subsets, views and grades are left out afterwards; where looking is slow,
-        `chosen` tells beforehand whose films are wanted, and ``self.missing`` counts what is not
-        there, for the notice.
+        `chosen` tells beforehand whose films are wanted, ``self.missing`` counts what is not
+        there, for the notice, and ``self.problems`` takes a line for each film that is left out
+        since something is wrong with it.
 
         Args:
             root: The data folder.
@@ -130,6 +144,8 @@ class FilmDataset(BaseDataset):
 
     def windows(self, film: FilmFiles) -> list[tuple[int, ...] | None]:
         """Say which clips of a film are samples: their frames, or None for one at random."""
+        if self.spread:
+            return [spread_window(film.ends, self.clip_length)]
         if not self.test_mode:
             return [None]
         return tiling_windows(len(film), self.clip_length, self.frame_stride, self.reach)
@@ -214,19 +230,22 @@ class FilmDataset(BaseDataset):
         """
         self._epoch_and_seed[:] = torch.tensor([epoch, seed])
 
-    def load_data_list(self) -> list[dict]:
-        """Find the films of this subset; each entry is a film and, in test mode, its frames."""
+    def films(self) -> list[FilmFiles]:
+        """Find the films of the patients of this subset."""
         self.missing: Counter[str] = Counter()
+        self.problems: list[str] = []
         self._chosen = None
         films = list(self.find_films(self.root))
         chosen = self.chosen(film.patient for film in films)
-        samples = [
-            entry
-            for film in films
-            if film.patient in chosen and self._is_wanted(film)
-            for entry in self._entries(film)
-        ]
-        self._report(len(chosen), len(samples))
+        films = [film for film in films if film.patient in chosen]
+        return films if self.labels == "all" else [film.labelled_at_ends() for film in films]
+
+    def load_data_list(self) -> list[dict]:
+        """Find the films of this subset; each entry is a film and, in test mode, its frames."""
+        films = self.films()
+        wanted = [film for film in films if self._is_wanted(film)]
+        samples = [entry for film in wanted for entry in self._entries(film)]
+        self._report(len(self.chosen(())), len(samples))
         return samples
 
     def prepare_data(self, idx: int) -> dict:
@@ -271,6 +290,8 @@ class FilmDataset(BaseDataset):
                 f"structures={self.structures!r}: {type(self).__name__} labels"
                 f" {', '.join(self.label_values)}, wanted one of them at least"
             )
+        if self.labels not in ("all", "ends"):
+            raise ConfigError(f"labels={self.labels!r}: wanted 'all' or 'ends'")
         for name, value in (("clip_length", self.clip_length), ("frame_stride", self.frame_stride)):
             if not (name == "clip_length" and value is None) and value < 1:
                 raise ConfigError(f"{name}={value!r}: wanted 1 or more")
@@ -296,7 +317,13 @@ class FilmDataset(BaseDataset):
         if not num_samples:
             raise DataError(
                 f"{where}: no sample in {num_patients} patients, wanted at least one; absent:"
-                f" {absent}; choose other views, quality or frames, or complete the data"
+                f" {absent or 'nothing'}; choose other views, quality or frames, or complete the"
+                f" data{'; ' + self.problems[0] if self.problems else ''}"
+            )
+        if self.problems:
+            notice(
+                f"{where}: {len(self.problems)} films are left out ({self.problems[0]}"
+                f"{', …' if len(self.problems) > 1 else ''}); tools/check_dataset.py names each"
             )
         if absent:
             notice(f"{where}: {num_samples} samples of {num_patients} patients; absent: {absent}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+
+from echozoo.datasets.info import Info
 
 
 class FrameFiles(NamedTuple):
@@ -46,6 +48,7 @@ class FilmFiles:
         instants: For each frame "ED", "ES" or "".
         quality: "Good", "Medium", "Poor", or None where nobody says.
         sequence: Name of the film; patient and view where the patient has one film a view.
+        info: What the data set says of it, its ejection fraction above all; None where nothing.
     """
 
     patient: str
@@ -54,6 +57,7 @@ class FilmFiles:
     instants: tuple[str, ...]
     quality: str | None = None
     sequence: str = ""
+    info: Info | None = None
 
     def __len__(self) -> int:
         return len(self.frame_files)
@@ -63,6 +67,21 @@ class FilmFiles:
         """The frames that have a mask."""
         return tuple(frame for frame, files in enumerate(self.frame_files) if files.label)
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The frames of ED and ES; the first and the last where it has not both."""
+        if {"ED", "ES"} <= {*self.instants}:
+            return self.instants.index("ED"), self.instants.index("ES")
+        return 0, len(self) - 1
+
+    def labelled_at_ends(self) -> FilmFiles:
+        """The film without the masks of other frames than ED and ES."""
+        files = tuple(
+            one if frame in self.ends else one._replace(label=None)
+            for frame, one in enumerate(self.frame_files)
+        )
+        return replace(self, frame_files=files)
+
     def clip(self, frames: tuple[int, ...]) -> dict:
         """The fields of a data sample that say which frames these are."""
         return {
@@ -70,6 +89,7 @@ class FilmFiles:
             "view": self.view,
             "sequence": self.sequence or f"{self.patient}_{self.view}",
             "quality": self.quality,
+            "info": self.info,
             "frames": frames,
             "instants": tuple(self.instants[frame] for frame in frames),
             "frame_files": tuple(self.frame_files[frame] for frame in frames),
@@ -108,6 +128,17 @@ def random_window(
         # Where a long stride passes all of them by, the clip begins with one and comes back.
         starts = [start for start in starts if set(wanted) & {*window(start)}] or wanted
     return window(int(starts[int(rng.integers(len(starts)))]))
+
+
+def spread_window(ends: tuple[int, int], clip_length: int | None) -> tuple[int, ...]:
+    """Frames spread evenly from one end to the other, which may be the earlier one.
+
+    Args:
+        ends: First and last frame of the clip.
+        clip_length: Frames of the clip; more than there are come twice. None for all.
+    """
+    count = clip_length or abs(ends[1] - ends[0]) + 1
+    return tuple(np.rint(np.linspace(*ends, count)).astype(int).tolist())
 
 
 def tiling_windows(

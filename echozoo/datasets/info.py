@@ -21,6 +21,7 @@ class Info:
         ef: Ejection fraction, percent.
         edv, esv: Volumes in ml; only the older files have them.
         frame_rate: Frames a second; only the files of 2023 have it.
+        source: What says it, where that is no Info file.
     """
 
     ed: int | None = None
@@ -33,6 +34,7 @@ class Info:
     edv: float | None = None
     esv: float | None = None
     frame_rate: float | None = None
+    source: str = ""
 
 
 _INFO_FIELDS = {

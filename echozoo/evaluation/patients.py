@@ -156,8 +156,11 @@ def info_reference(infos: Sequence[Info]) -> EjectionFraction | None:
     info = next((info for info in infos if info.ef is not None), None)
     if info is None:
         return None
+    nan = float("nan")
+    if info.source:
+        volumes = (nan if one is None else one for one in (info.edv, info.esv))
+        return EjectionFraction(*volumes, info.ef, info.source, PER_PHASE)
     if info.edv is None or info.esv is None:
-        nan = float("nan")
         return EjectionFraction(nan, nan, info.ef, "Info files of 2023 (EF)", GLOBAL)
     # Of both, EF is the rounded one.
     ef = 100 * (info.edv - info.esv) / info.edv if info.edv > 0 else info.ef

@@ -8,6 +8,8 @@ from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.films import random_window, tiling_windows
 from echozoo.errors import ConfigError, DataError
 
+PIPELINE = [dict(type="LoadClip"), dict(type="PackClip")]
+
 
 def refusal(error, *arguments, **options) -> str:
     with pytest.raises(error) as caught:
@@ -317,3 +319,27 @@ def test_camus_mhd(shared, tmp_path):
     assert (sample["sequence"], sample["quality"]) == ("patient0001_4CH", "Good")
     assert sample["spacing"] == (0.154, 0.308)
     assert sample["native_size"] == (778, 549)
+
+
+def test_labels_of_the_ends_alone_and_clips_spread_between_them(make_camus):
+    """What a data set with two labelled frames a film has, from one that has all."""
+    root = make_camus(frames=9)
+    data = dict(data_root=str(root), split="ratio", subset="train", pipeline=PIPELINE)
+    ends = CAMUSDataset(**data, labels="ends", clip_length=4, test_mode=True)
+    for one in ends:
+        sample = one["data_samples"]
+        known = [sample.instants[t] for t in sample.labelled.all(1).nonzero().flatten()]
+        assert set(known) <= {"ED", "ES"}
+    spread = CAMUSDataset(**data, labels="ends", clip_length=5, spread=True)
+    for one in spread:
+        sample = one["data_samples"]
+        assert sample.frames == (0, 2, 4, 6, 8)
+        assert sample.labelled.all(1).tolist() == [True, False, False, False, True]
+    with pytest.raises(ConfigError, match="labels='few'"):
+        CAMUSDataset(**data, labels="few")
+
+
+def test_samples_bring_what_the_info_file_says(make_camus):
+    root = make_camus(frames=3, info="ED: 1\nES: {frames}\nEF: 55\n")
+    data = CAMUSDataset(str(root), split="ratio", pipeline=PIPELINE, clip_length=None)
+    assert data[0]["data_samples"].info.ef == 55

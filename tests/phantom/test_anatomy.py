@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from echozoo.phantom.anatomy import beat, contraction, draw_ventricle
 from echozoo.phantom.chambers import draw_chambers, fill, label_maps, picture_shape
-from echozoo.phantom.writing import VIEWS, PhantomOptions, draw_patient
+from echozoo.phantom.patients import VIEWS, PhantomOptions, draw_patient
 
 OPTIONS = PhantomOptions(patients=60, seed=0)
 AROUND = np.ones((3, 3), bool)

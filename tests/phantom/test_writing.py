@@ -12,7 +12,7 @@ from echozoo.datasets.info import read_info
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import read_volume
 from echozoo.phantom import PhantomOptions, write_phantom
-from echozoo.phantom.writing import VIEWS, draw_patient, split_patients
+from echozoo.phantom.patients import VIEWS, draw_patient, split_patients
 
 OPTIONS = PhantomOptions(patients=4, seed=0, spacing=1.5, frames=(3, 5))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from echozoo.films.io import write_volume
+from echozoo.phantom import PhantomOptions, write_phantom
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_dataset.py"
 SPACING = (0.5, 0.25)
@@ -195,3 +196,22 @@ def test_real_mhd(check, shared):
     status, printed = check(shared / "data" / "camus_mhd")
     assert status == 0
     assert "(0.154, 0.308): 12" in printed
+
+
+@pytest.mark.parametrize("layout", ["echonet", "hmc_qu"])
+def test_films_of_other_data_sets_are_read_whole(check, tmp_path, layout):
+    pytest.importorskip("av", reason="the extra video is not installed")
+    pytest.importorskip("openpyxl", reason="the extra hmc_qu is not installed")
+    options = PhantomOptions(3, spacing=3.0, frames=(3, 3), layout=layout)
+    write_phantom(tmp_path / "data", options)
+    code, text = check(tmp_path / "data")
+    assert code == 0, text
+    assert "0 problems" in text
+    films = sorted((tmp_path / "data").rglob("*.avi"))
+    films[0].write_bytes(b"no video")
+    films[1].unlink()
+    code, text = check(tmp_path / "data")
+    problems = [line for line in text.splitlines() if line.startswith("problem: ")]
+    assert code == 1
+    assert len(problems) == 2
+    assert all(any(film.name in line for line in problems) for film in films[:2])

@@ -22,7 +22,7 @@ _FIELDS = {
 }
 _META = (
     *("patient", "view", "sequence", "quality", "frames", "frame_files"),
-    *("instants", "structures", "label_values", "clips"),
+    *("instants", "structures", "label_values", "clips", "info"),
 )
 
 

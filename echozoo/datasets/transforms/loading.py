@@ -9,7 +9,12 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from echozoo.datasets.anatomy import UNLABELLED, label_table
-from echozoo.datasets.checks import check_labels, check_mask_size, check_one_grid
+from echozoo.datasets.checks import (
+    check_labels,
+    check_length,
+    check_mask_size,
+    check_one_grid,
+)
 from echozoo.datasets.films import FrameFiles
 from echozoo.films.cache import cached_volume
 from echozoo.registry import TRANSFORMS
@@ -38,6 +43,8 @@ class LoadClip(BaseTransform):
         results["native_size"], results["spacing"] = check_one_grid(
             {image: (volume.array.shape[1:], volume.spacing) for image, volume in volumes.items()}
         )
+        for files in frame_files:
+            check_length(files.image, len(volumes[files.image].array), files.index + 1)
         results["images"] = np.stack(
             [volumes[files.image].array[files.index] for files in frame_files]
         )  # (T, H, W)

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from echozoo.datasets.checks import check_labels, check_mask_size, check_one_grid
+from echozoo.datasets.checks import (
+    check_labels,
+    check_length,
+    check_mask_size,
+    check_one_grid,
+)
 from echozoo.datasets.films import FrameFiles
 from echozoo.datasets.transforms.geometry import ResizeClip
 from echozoo.datasets.transforms.loading import LoadClip, put_labels
@@ -49,6 +54,8 @@ class LoadResizedClip(BaseTransform):
         results["native_size"], results["spacing"] = check_one_grid(
             {image: (facts["native_size"], facts["spacing"]) for image, (_, facts) in clips.items()}
         )
+        for files in frame_files:
+            check_length(files.image, len(clips[files.image][0]), files.index + 1)
         results["images"] = np.stack(
             [clips[files.image][0][files.index] for files in frame_files]
         )  # (T, H, W)

@@ -55,8 +55,9 @@ class EjectionFractionMetric(CaseMetric):
     Stands beside `SegmentationMetric` in a config's ``test_evaluator``. Biplane by the method of
     disks where both views show ED and ES, otherwise single-plane, and named so in the table, the
     files and ``num_biplane``; prediction and reference are always measured the same way. Volumes
-    come from the native grid, so a sample of unknown spacing has none. A patient whose prediction
-    shows no ventricle has no EF: it is in no mean, and counted in ``num_without_ef``.
+    come from the native grid; one of unknown spacing has an EF, a ratio, but no volumes. A patient
+    whose prediction shows no ventricle has no EF: it is in no mean, and counted in
+    ``num_without_ef``.
 
     Keys, under ``clinical/``: ``ef_mae_pp ef_bias_pp ef_sd_pp ef_loa_low_pp ef_loa_high_pp ef_r``,
     the same for ``edv_..._ml`` and ``esv_..._ml``, ``num_patients num_biplane num_without_ef``.
@@ -170,7 +171,7 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
 
     Returns:
         The clip; a frame's row holds ``prediction`` and ``reference`` as `Disks`. Without frames
-        where it shows no ED or ES with a labelled LV, or is of unknown spacing.
+        where it shows no ED or ES with a labelled LV.
 
     Raises:
         DataError: Masks are missing or do not fit the reference.
@@ -178,7 +179,9 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
     predictions, labels, labelled = case_masks(sample)
     frames = tuple(int(frame) for frame in sample["frames"])
     rows: dict[int, list[dict[str, Any]]] = {}
-    if "lv" in sample["structures"] and sample["spacing"] is not None:
+    if "lv" in sample["structures"]:
+        # Of unknown spacing a pixel stands for a millimetre: EF does not depend on it.
+        spacing = sample["spacing"] or (1.0, 1.0)
         lv = sample["structures"].index("lv")
         for place, (frame, instant) in enumerate(zip(frames, sample["instants"], strict=True)):
             if instant in _INSTANTS and frame not in rows and labelled[place, lv]:
@@ -188,8 +191,9 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
                         "view": sample["view"],
                         "instant": instant,
                         "info": sample.get("info"),
-                        "prediction": disks(predictions[place, lv], sample["spacing"]),
-                        "reference": disks(labels[place] == lv + 1, sample["spacing"]),
+                        "scaled": sample["spacing"] is not None,
+                        "prediction": disks(predictions[place, lv], spacing),
+                        "reference": disks(labels[place] == lv + 1, spacing),
                     }
                 ]
     return ScoredClip.of(sample, rows)
@@ -198,8 +202,8 @@ def section_clip(sample: dict[str, Any]) -> ScoredClip:
 def patient_results(rows: Iterable[dict[str, Any]], step: str) -> list[PatientResult]:
     """Put the sections of each patient together.
 
-    A view counts where the reference shows a ventricle at ED and at ES; a patient without such a
-    view is left out.
+    A view counts where the reference shows a ventricle at ED and at ES, one of unknown spacing
+    where no other does; a patient without such a view is left out.
 
     Args:
         rows: As `section_clip` makes them.
@@ -213,17 +217,18 @@ def patient_results(rows: Iterable[dict[str, Any]], step: str) -> list[PatientRe
         patients.setdefault(row["patient"], {})[row["view"], row["instant"]] = row
     results = []
     for patient, found in sorted(patients.items()):
-        views = [_pairs(found, view) for view in ("2CH", "4CH")]
+        scaled = {key: row for key, row in found.items() if row["scaled"]}
+        views = [_pairs(scaled or found, view) for view in ("2CH", "4CH")]
         if not any(views):
             continue
-        predicted, reference = (
-            ejection_fraction_of_disks(*(view and view[side] for view in views), step=step)
-            for side in ("prediction", "reference")
-        )
+
+        def measured(side: str, step: str, views=views, has_volumes=bool(scaled)):
+            ef = ejection_fraction_of_disks(*(view and view[side] for view in views), step=step)
+            return ef if has_volumes else ef._replace(edv_ml=math.nan, esv_ml=math.nan)
+
+        predicted, reference = (measured(side, step) for side in ("prediction", "reference"))
         info = info_reference([row["info"] for row in found.values() if row["info"]])
-        as_info = info and ejection_fraction_of_disks(
-            *(view and view["prediction"] for view in views), step=info.step
-        )
+        as_info = info and measured("prediction", info.step)
         results.append(PatientResult(patient, predicted, reference, info, as_info))
     return results
 

@@ -119,10 +119,21 @@ def test_an_empty_prediction_has_no_ef_and_is_counted() -> None:
     assert found["ef_mae_pp"] == rest["ef_mae_pp"]
 
 
-def test_without_ed_or_lv_or_spacing_there_is_nothing_to_measure() -> None:
+def test_of_unknown_spacing_there_is_an_ef_and_no_volume() -> None:
+    known = evaluate([sample_of(0, "4CH", spacing=(1.0, 1.0))])
+    found = evaluate([sample_of(0, "4CH", spacing=None)])
+    assert found["num_patients"] == 1
+    assert found["ef_mae_pp"] == known["ef_mae_pp"]
+    assert math.isnan(found["edv_mae_ml"])
+    # Views of known spacing alone are put together.
+    both = [sample_of(0, "4CH", spacing=(1.0, 1.0)), sample_of(0, "2CH", spacing=None)]
+    assert evaluate(both)["num_biplane"] == 0
+    assert evaluate(both)["edv_mae_ml"] == known["edv_mae_ml"]
+
+
+def test_without_ed_or_lv_there_is_nothing_to_measure() -> None:
     for changes in (
         {"instants": ("ED", "", "")},
-        {"spacing": None},
         {"structures": ("myo", "la", "other")},
     ):
         found = evaluate([sample_of(0, "4CH", **changes)])
