@@ -13,7 +13,7 @@ protocol = (
 dataset = dict(split="ratio")
 
 measured = (
-    "dice", "iou", "hd_mm", "hd95_mm", "hd_px", "tci", "bad_sequences", "empty",
+    "dice", "iou", "hd_mm", "hd95_mm", "hd_px", "tci", "area_change", "bad_sequences", "empty",
     "dice_lv", "dice_myo", "dice_la",
 )  # fmt: skip
 published = dict(dice="Dice, %", iou="IoU, %", hd="HD, unit not stated")

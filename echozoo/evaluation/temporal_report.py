@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from echozoo.evaluation.film_result import SIDES, FilmResult, courses_of
 from echozoo.evaluation.functional import attributes
 from echozoo.evaluation.functional.aggregate import CONFIDENCE, bootstrap_interval
 from echozoo.evaluation.functional.attributes import ATTRIBUTES, BY_KEY
 from echozoo.evaluation.functional.temporal import Consistency
 from echozoo.evaluation.limits import TemporalLimits
 
-SIDES = ("prediction", "reference")
 DEFINITIONS = {
     "s, e": "attribute scaled by its bounds, s = (a - min) / (max - min); error of a frame against "
     "its neighbours, e = s_t - (s_t-1 + s_t+1) / 2, 0 for the first and last frame of a film; "
@@ -32,27 +31,15 @@ DEFINITIONS = {
     "error_to_threshold": "mean of |e| / threshold over the frames and attributes of a film, then "
     "over films; failures are in no mean",
     "reference": "the same of the reference masks: what a perfect prediction would have",
-    "unjudged": "films of fewer than three frames whose structures are all labelled, with frames "
-    "missing between, or of unknown spacing; in no count",
+    "unjudged": "films of fewer than three frames, with frames missing between, or of unknown "
+    "spacing; in no count",
+    "area_change": "percent of the LV's area at ED that is lost until ES; its error is in points",
+    "area_roughness": "mean distance of a frame's LV area from the mean of its neighbours', in "
+    "percent of the film's mean area",
+    "contour_jitter": "mean distance of the LV's outline from half-way between its neighbours', in "
+    "mm, of films of unknown spacing in pixels; constant speed has none",
     "low, high": f"{CONFIDENCE:.0%} percentile bootstrap over patients",
 } | attributes.DEFINITIONS
-
-
-@dataclass(frozen=True)
-class FilmResult:
-    """The attributes of one film, predicted and of the reference masks, and their verdicts."""
-
-    patient: str
-    view: str
-    sequence: str
-    frames: tuple[int, ...]
-    instants: tuple[str, ...]
-    values: dict[str, dict[str, np.ndarray]]
-    """Side ("prediction", "reference"), then attribute: (T,)."""
-    verdicts: dict[str, Consistency]
-    """By side; empty where the film cannot be judged."""
-    unjudged: str = ""
-    """Why it cannot be judged."""
 
 
 def count(films: Sequence[FilmResult], side: str) -> dict[str, Any]:
@@ -68,6 +55,7 @@ def count(films: Sequence[FilmResult], side: str) -> dict[str, Any]:
         and ``failed_frames``. Without a film, counts but the first two are NaN: nothing was
         measured.
     """
+    films = [film for film in films if side in film.verdicts]
     verdicts = [film.verdicts[side] for film in films]
     frames, sequences = sum(len(film.frames) for film in films), len(films)
     keys = dict.fromkeys(key for verdict in verdicts for key in verdict.inconsistent)
@@ -174,6 +162,7 @@ def sequence_rows(films: Sequence[FilmResult], keys: Sequence[str]) -> list[dict
             name = f"{BY_KEY[key].name}_inconsistent_frames"
             row[name] = found and int(np.sum(found.inconsistent.get(key, False)))
         row["error_to_threshold"] = found and found.error_to_threshold
+        row |= courses_of(film)
         row["reference_inconsistent_frames"] = floor and int(floor.frames.sum())
         row["reference_error_to_threshold"] = floor and floor.error_to_threshold
         rows.append(row)
@@ -268,7 +257,7 @@ def table(
             str(numbers["inconsistent_frames"]),
             f"{100 * numbers['inconsistent_frames'] / found['frames']:.1f}",
             str(numbers["failed_frames"]),
-            str(floor["attributes"][key]["inconsistent_frames"]),
+            str(floor["attributes"].get(key, {}).get("inconsistent_frames", "-")),
         )
     console = Console(file=io.StringIO(), width=200, color_system=None)
     console.print(sheet)

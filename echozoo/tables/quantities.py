@@ -84,6 +84,13 @@ def _bad_sequences(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
         yield row["sequence"], Case(row["patient"], "", float(row["inconsistent_frames"] > 0))
 
 
+def _area_change(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
+    for row in rows:
+        error = row.get("area_change_error_pp", math.nan)  # older runs have none
+        if not math.isnan(error):
+            yield row["sequence"], Case(row["patient"], "", error)
+
+
 def _error_to_threshold(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
     for row in _judged(rows):
         yield row["sequence"], Case(row["patient"], "", row["error_to_threshold"])
@@ -132,6 +139,12 @@ QUANTITIES: dict[str, Quantity] = {
         "temporal",
         _inconsistent_frames,
         share=True,
+    ),
+    "area_change": Quantity(
+        "error of area change, points",
+        "difference of the percentage of the LV's area that is lost from ED to ES, a film",
+        "temporal",
+        _area_change,
     ),
     "bad_sequences": Quantity(
         "bad sequences",
