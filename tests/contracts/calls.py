@@ -13,6 +13,7 @@ from echozoo import registry
 from echozoo.models.contracts import encode
 from echozoo.models.layers.mlp import MLP
 from echozoo.models.prompts import Features, Prompts
+from echozoo.structures import EchoDataSample
 
 E, K, SIDE = 8, 2, 4  # channels, structures, height and width of the coarsest map
 STRIDE = 16  # of that map
@@ -304,6 +305,20 @@ class MapLoss(Kind):
         return (part(logits, labels, ignore_index=255),)
 
 
+class FilmLoss(Kind):
+    """Of the masks of clips, without labels."""
+
+    def inputs(self, part, batch, frames):
+        return dict(probabilities=torch.rand(batch, frames, K, SIDE, SIDE))
+
+    def call(self, part, probabilities):
+        about = dict(frames=tuple(range(probabilities.shape[1])), structures=("lv", "myo", "la"))
+        about |= dict(spacing=(1.0, 1.0), instants=("",) * probabilities.shape[1])
+        size = dict.fromkeys(("native_size", "valid_size", "input_size"), (SIDE, SIDE))
+        samples = [EchoDataSample(metainfo=about | size) for _ in probabilities]
+        return tuple(part(probabilities, samples).values())
+
+
 class DataSet(Kind):
     registry = registry.DATASETS
     sizes = ()
@@ -320,7 +335,8 @@ KINDS = {
     "memory": Memory(),
     "loss": Loss(),
     "map_loss": MapLoss(),
+    "film_loss": FilmLoss(),
     "dataset": DataSet(),
 }
-LOSSES = ("loss", "map_loss")
+LOSSES = ("loss", "map_loss", "film_loss")
 NETWORKS = tuple(kind for kind in KINDS if kind != "dataset")

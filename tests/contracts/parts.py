@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,7 @@ from torch import nn
 from echozoo import registry
 from echozoo.models.contracts import takes_frames
 from echozoo.models.view_head import ViewHead
+from echozoo.phantom import PhantomOptions, write_phantom
 
 VIT = dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=2)
 VALUES = dict(stages=3, base_channels=4)
@@ -49,6 +51,15 @@ COARSE = dict(
 def camus(folder: Path) -> dict:
     """Films of five frames, all labelled."""
     return dict(data_root=str(CAMUSMaker(folder)(patients=10, frames=5)), split="ratio")
+
+
+def generated(layout: str, folder: Path) -> dict:
+    """Videos whose frames are labelled in part."""
+    pytest.importorskip("av", reason="the extra video is not installed")
+    pytest.importorskip("openpyxl", reason="the extra hmc_qu is not installed")
+    root = folder.parent / f"generated_{layout}"  # once for all tests
+    write_phantom(root, PhantomOptions(5, spacing=3.0, frames=(3, 3), layout=layout))
+    return dict(data_root=str(root))
 
 
 SMALL: dict[str, Any] = {
@@ -111,6 +122,8 @@ SMALL: dict[str, Any] = {
         | dict(value_encoder=VALUES | dict(reinforce=4)),
     ),
     "CAMUSDataset": camus,
+    "EchoNetDataset": partial(generated, "echonet"),
+    "HMCQUDataset": partial(generated, "hmc_qu"),
 }
 # Folders of models/ whose parts are of one kind, but for heads and losses of mmseg's.
 FOLDERS = {"backbones": "encoder", "necks": "neck", "decoders": "decoder", "losses": "loss"}
@@ -231,6 +244,8 @@ def _kind(table: Registry, part: type) -> str | None:
     taken = inspect.signature(part.forward).parameters
     if hasattr(part, "output_tokens") or "labelled" in taken:
         return "decoder" if hasattr(part, "output_tokens") else "loss"
+    if "probabilities" in taken:
+        return "film_loss"
     if {"labels", "label", "target"} & {*taken}:
         return "map_loss"
     if part.__module__.startswith("echozoo."):

@@ -100,11 +100,15 @@ class DiceAndPixelLoss(nn.Module):
             labelled = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
         logits, masks = only(labelled, logits), only(labelled, masks)
         dice = soft_dice_loss(logits.sigmoid(), masks, labelled, self.summed_dims, self.eps)
-        pixels = labelled_mean(self.of_pixels(logits, masks).mean((-2, -1)), labelled)
+        pixels = labelled_mean(self.of_masks(self.of_pixels(logits, masks)), labelled)
         return {
             "loss_dice": self.dice_weight * dice,
             self.pixel_name: self.pixel_weight * pixels,
         }
+
+    def of_masks(self, pixels: Tensor) -> Tensor:
+        """The loss (N, K) of each mask from that of its pixels (N, K, h, w): their mean."""
+        return pixels.mean((-2, -1))
 
     @abstractmethod
     def of_pixels(self, logits: Tensor, masks: Tensor) -> Tensor:

@@ -118,7 +118,8 @@ class PromptableSegmentor(PromptedSegmentor):
 
     def _loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
         masks, labelled = references_of(samples, logits.shape[1], logits.shape[-2:])
-        return self.loss_function(logits.float(), masks, labelled)
+        losses = self.loss_function(logits.float(), masks, labelled)
+        return losses | self._of_films(logits, samples)
 
     def _head_loss(
         self, features: Features, samples: Sequence[EchoDataSample], structures: int

@@ -40,6 +40,8 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages.
         view_head: Tells the view from the features (see `ViewHead`).
+        film_losses: Losses of clips that need no labels, called as ``(probabilities
+            (B, T, K, h, w), samples)`` and added to ``loss``.
         memory: A subclass's further part, built.
     """
 
@@ -58,6 +60,7 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         postprocessing: Sequence[dict] = (),
         measure_loss: bool = False,
         view_head: dict | None = None,
+        film_losses: Sequence[dict] = (),
         memory: nn.Module | None = None,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
@@ -74,6 +77,7 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         self.prompt_head = PROMPT_HEADS.build(prompt_head) if prompt_head else None
         self.decoder = MODELS.build(contracts.sized(decoder, MODELS, self.backbone))
         self.loss_function = MODELS.build(loss) if loss else None
+        self.film_losses = nn.ModuleList(MODELS.build(one) for one in film_losses)
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
         # See `echozoo.engine.kept_features`; set from outside.
@@ -106,6 +110,15 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         if self.neck is not None:
             features = features.replaced(self.neck(features.embedding))
         return features.maps
+
+    def _of_films(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
+        """The losses of clips, of logits (B * T, K, h, w)."""
+        found: dict[str, Tensor] = {}
+        if self.film_losses:
+            probabilities = logits.float().unflatten(0, (len(samples), -1)).sigmoid()
+            for loss in self.film_losses:
+                found |= loss(probabilities, samples)
+        return found
 
     def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor, Features]:
         """Logits (N, K, 4h, 4w), quality (N, K), and the features that the prompt head returned."""

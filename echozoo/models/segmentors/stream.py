@@ -214,4 +214,5 @@ class StreamSegmentor(PromptedSegmentor):
         """Losses of logits (B, T, K, H, W), of the frames that were ``seen``."""
         references = references_of(samples, logits.shape[2], logits.shape[-2:])
         clips = (logits.float(), *(one.unflatten(0, logits.shape[:2]) for one in references))
-        return self.loss_function(*(one[:, list(seen)].flatten(0, 1) for one in clips))
+        losses = self.loss_function(*(one[:, list(seen)].flatten(0, 1) for one in clips))
+        return losses | self._of_films(logits.flatten(0, 1), samples)
