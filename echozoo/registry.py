@@ -48,8 +48,8 @@ def _extend(parent: Registry, *packages: str) -> Registry:
     return PartRegistry(parent.name, parent=parent, scope="echozoo", locations=list(packages))
 
 
-def _root(kind: str, package: str) -> Registry:
-    return PartRegistry(kind, scope="echozoo", locations=[package])
+def _root(kind: str, *packages: str) -> Registry:
+    return PartRegistry(kind, scope="echozoo", locations=list(packages))
 
 
 # Parts that echozoo declares.
@@ -65,7 +65,7 @@ TEMPORAL_MODULES = _root("temporal module", "echozoo.models.temporal")
 PROMPT_HEADS = _root("prompt head", "echozoo.models.prompt_heads")
 ADAPTERS = _root("adapter", "echozoo.models.passes")
 MEMORIES = _root("memory", "echozoo.models.memories")
-POSTPROCESSING = _root("post-processing", "echozoo.postprocessing")
+POSTPROCESSING = _root("post-processing", "echozoo.postprocessing", "echozoo.models.shapes")
 
 # Kinds that echozoo uses as they are: without a node here, mmengine warns that it finds none.
 RUNNER_CONSTRUCTORS = _extend(upstream.RUNNER_CONSTRUCTORS)

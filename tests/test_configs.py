@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from echozoo.engine import launch
 from echozoo.errors import CheckpointError
+from echozoo.phantom import PhantomOptions, write_phantom
 from echozoo.registry import DATASETS, MODELS
 from echozoo.visualization.report import write_report
 
@@ -125,6 +126,8 @@ def options(config: Path, data: Path, work_dir: Path, **cfg_options) -> Namespac
     """What the command line of tools/train.py would say."""
     small = SMALL.get(config.stem)
     dataset = dict(indices=2, clip_length=2, split="ratio")
+    if config.stem.endswith("_echonet"):
+        del dataset["split"]
     if config.stem == "xmem_pp":
         dataset["clip_length"] = 3  # the masks of both ends are given, and measured nowhere
     loaders = {f"{loader}.num_workers": 0 for loader in launch.LOADERS}
@@ -153,9 +156,18 @@ def read(config: Path, *args, **cfg_options) -> Config:
     return cfg
 
 
+@pytest.fixture(scope="session")
+def echonet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("av", reason="the extra video is not installed")
+    root = tmp_path_factory.mktemp("echonet") / "data"
+    write_phantom(root, PhantomOptions(4, spacing=2.0, frames=(3, 4), layout="echonet"))
+    return root
+
+
 @pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
-def test_trains_a_step_and_tests(config, phantom, tmp_path):
-    runner = launch.build_runner(read(config, phantom, tmp_path))
+def test_trains_a_step_and_tests(config, request, tmp_path):
+    data = request.getfixturevalue("echonet" if "_echonet" in config.stem else "phantom")
+    runner = launch.build_runner(read(config, data, tmp_path))
     frozen = {n: p.clone() for n, p in runner.model.named_parameters() if not p.requires_grad}
     before = {n: p.clone() for n, p in runner.model.named_parameters() if p.requires_grad}
     runner.train()
@@ -207,7 +219,7 @@ def test_says_what_it_is_and_how_to_run_it(config):
     text = config.read_text()
     assert text.startswith('"""')
     head = text.split('"""')[1]
-    assert "Data: CAMUS" in head
+    assert "Data: CAMUS" in head or "Data: EchoNet-Dynamic" in head
     assert f"configs/{config.name} " in head
     assert len(text.splitlines()) <= 70
 
