@@ -250,11 +250,24 @@ class LoadedModel:
         corners = np.asarray(boxes, np.float32).reshape(*np.shape(boxes)[:-1], 2, 2)
         return self._to_input(corners, meta).flatten(-2)  # (n, K, 2, 2) -> (n, K, 4)
 
+    def _mask_to_input(self, masks: np.ndarray, features: Features, meta: EchoDataSample) -> Tensor:
+        size = [4 * side for side in features.size]
+        return self.mask_logits(masks, size, meta).to(features.device)
+
     @staticmethod
-    def _mask_to_input(masks: np.ndarray, features: Features, meta: EchoDataSample) -> Tensor:
-        cover = torch.as_tensor(np.asarray(masks), dtype=torch.float32, device=features.device)
+    def mask_logits(masks: np.ndarray, size: Sequence[int], meta: EchoDataSample) -> Tensor:
+        """Masks of the film as logits on a grid that covers the network's input.
+
+        Args:
+            masks: (n, K, H0, W0) bool.
+            size: (h, w).
+            meta: Of the frames' embedding.
+
+        Returns:
+            (n, K, h, w) float32: of a pixel that is half covered 0.
+        """
+        cover = torch.as_tensor(np.asarray(masks), dtype=torch.float32)
         cover = nn.functional.adaptive_avg_pool2d(cover, meta.valid_size)
         whole = cover.new_zeros(*cover.shape[:2], *meta.input_size)
         whole[..., : meta.valid_size[0], : meta.valid_size[1]] = cover
-        size = [4 * side for side in features.size]
         return _MASK_LOGIT * (2 * nn.functional.adaptive_avg_pool2d(whole, size) - 1)

@@ -18,6 +18,7 @@ from echozoo.apis.prompts import (
     label_map,
     make_prompt,
 )
+from echozoo.apis.remembering import carry_by_memory, remembers
 from echozoo.datasets.films import tiling_windows
 from echozoo.datasets.shared_frames import own_frames
 from echozoo.errors import ConfigError
@@ -60,7 +61,7 @@ class ClickSession:
         self._window_of = {frame: w for w, frames in enumerate(self._own) for frame in frames}
         self._cache: OrderedDict[int, Embedding] = OrderedDict()
         self._held: frozenset[int] = frozenset()
-        self._cache_frames = max(cache_frames, step)
+        self._cache_frames, self._step = max(cache_frames, step), step
 
     def segment(
         self,
@@ -108,13 +109,19 @@ class ClickSession:
         frame: int,
         masks: Mapping[str, np.ndarray],
         prompts: Mapping[str, StructurePrompt] | None = None,
+        others: Mapping[int, Mapping[str, np.ndarray]] | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Carry masks through the film, both ways: see `echozoo.apis.carrying.carry`.
+        """Carry masks through the film, both ways.
+
+        A model with a memory does so by it (see `echozoo.apis.remembering`), any other by prompting
+        each frame with the one before (see `echozoo.apis.carrying`).
 
         Args:
             frame: The frame that the masks belong to.
             masks: (H0, W0) bool by structure.
             prompts: What the masks were made from, where it is known.
+            others: Masks of other frames that a person has marked. A memory looks at them from the
+                start; no other model does.
 
         Yields:
             Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first.
@@ -125,13 +132,22 @@ class ClickSession:
             ConfigError: There is no such frame or structure, or the masks are empty.
         """
         check_frame(self.film, frame)
-        masks = self._checked(masks)
+        masks, marked = self._checked(masks), {}
+        for index, others_masks in (others or {}).items():
+            check_frame(self.film, index)
+            marked[index] = self._checked(others_masks)
+        chain = self.loaded.model.postprocessing
+        if remembers(self.loaded):
+            known = {**marked, frame: masks}
+            carried = carry_by_memory(self.loaded, self.film, frame, known, self._step)
+            pinned = [frame, *marked]
+            yield from finished(chain, self.film, tuple(masks), carried, pinned)
+            return
         # Encoded with the frame and wanted again at the very end of a long film.
         own = self._own[self._window_of[frame]]
         self._held = frozenset(index for index in own if index < frame)
         kinds = self.loaded.prompts
         carried = carry(self.film, self.segment_all, kinds, frame, masks, prompts)
-        chain = self.loaded.model.postprocessing
         yield from finished(chain, self.film, tuple(masks), carried, pinned=[frame])
 
     def embedding(self, frame: int) -> Embedding:

@@ -73,6 +73,14 @@ class MaskStore:
                 done, taken = done | layer[1], taken | (labels > 0)
         return found
 
+    def clicked(self, frame: int) -> dict[str, np.ndarray]:
+        """The masks (H, W) bool that the clicks on a frame gave, empty ones too."""
+        packed, names = self._clicked[frame]
+        labels = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self.size)
+        return {
+            name: m for name, m in split_labels(labels, self.structures).items() if name in names
+        }
+
     def label_map(self, frame: int) -> np.ndarray:
         """Map (H, W) uint8 of CAMUS's labels."""
         masks = self.frame(frame)

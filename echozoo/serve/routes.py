@@ -201,7 +201,10 @@ def add_jobs(app: FastAPI, server: Server) -> None:
                 422, f"frame {frame + 1} has no mask to carry; click on a structure first"
             )
         sought = workspace.masks.sought(frame)
-        return _start(workspace, lambda: workspace.clicks.carry(frame, masks, prompts), sought)
+        marked = [k for k, given in workspace.prompts.items() if given and k != frame]
+        others = {k: workspace.masks.clicked(k) for k in marked}
+        carried = partial(workspace.clicks.carry, frame, masks, prompts, others)
+        return _start(workspace, carried, sought)
 
     @app.post("/api/open/{key}/film", status_code=202)
     async def film(key: Key) -> dict[str, Any]:

@@ -230,18 +230,19 @@ class SpaceTimeMemory(nn.Module):
             masks: Logits (B, K, H, W) on the grid of the images.
             permanent: Whether the frame acts on all others, earlier ones too, and is never
                 consolidated.
-            given: Whether the masks are from outside, and not this model's: always kept.
+            given: Whether the masks are from outside, and not this model's: always kept. A
+                permanent frame that is given is where the film is started from.
         """
         is_kept = given or permanent or self._is_due(state, t)
         if t in state.permanent_frames or not (is_kept or self.keep_last):
             return state
         bank, values = self._memorised(features, keys, masks)
+        if self.deep_update is not None and (given or not permanent and self._is_deep(t)):
+            state = replace(state, sensory=self.deep_update(values, state.sensory))
         if permanent:
             frames = (*state.permanent_frames, t)
             kept = bank if state.permanent is None else state.permanent.joined(bank)
             return replace(state, permanent=kept, permanent_frames=frames)
-        if self.deep_update is not None and (given or self._is_deep(t)):
-            state = replace(state, sensory=self.deep_update(values, state.sensory))
         if not is_kept:
             return replace(state, last=bank)
         return self._kept(state, t, bank)
