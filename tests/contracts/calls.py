@@ -312,7 +312,7 @@ class FilmLoss(Kind):
         return dict(probabilities=torch.rand(batch, frames, K, SIDE, SIDE))
 
     def call(self, part, probabilities):
-        about = dict(frames=tuple(range(probabilities.shape[1])), structures=("lv", "myo", "la"))
+        about = dict(frames=tuple(range(probabilities.shape[1])), structures=("lv", "myo"))
         about |= dict(spacing=(1.0, 1.0), instants=("",) * probabilities.shape[1])
         size = dict.fromkeys(("native_size", "valid_size", "input_size"), (SIDE, SIDE))
         samples = [EchoDataSample(metainfo=about | size) for _ in probabilities]
