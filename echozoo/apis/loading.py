@@ -130,7 +130,9 @@ def _describe(
     named = dataset.get("structures") or STRUCTURES
     named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
     head = getattr(model, "prompt_head", None)
-    wanted = tuple(getattr(head, "kinds", ()))
+    # A memory without a head of prompts starts from masks that are given.
+    alone = ("masks",) if head is None and hasattr(model, "memory") else ()
+    wanted = tuple(getattr(head, "kinds", alone))
     prompts = wanted or tuple(getattr(head, "corrections", ()))
     return LoadedModel(
         cfg=cfg,

@@ -27,10 +27,15 @@ def loaded(request, tmp_path_factory):
     cfg = load_config(f"configs/{request.param}.py")
     apply_scale(cfg, "tiny")
     cfg.model.memory.every = 2
+    if "long_term" in cfg.model.memory:
+        cfg.model.memory.long_term.update(longest=4, shortest=2, prototypes=16, most=64)
     cfg.dump(folder / "tiny.py")
     init_default_scope("echozoo")
     torch.manual_seed(1)
-    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, folder / "epoch_1.pth")
+    weights = MODELS.build(cfg.model).state_dict()
+    if "decoder.pred.bias" in weights:
+        weights["decoder.pred.bias"] += 0.337  # so that there is something to see
+    torch.save({"state_dict": weights}, folder / "epoch_1.pth")
     return load_model(folder / "tiny.py", folder / "epoch_1.pth", device="cpu")
 
 

@@ -98,7 +98,7 @@ def test_its_state_is_all_of_it(network: Case) -> None:
 def test_every_parameter_and_input_learns(network: Case) -> None:
     part = network.build()
     inputs = {
-        name: value.requires_grad_() if name == "logits" else value
+        name: value.requires_grad_() if name in ("logits", "probabilities") else value
         for name, value in network.inputs(part).items()
     }
     outputs = [out for way in network.of.ways(part, inputs) for out in way]

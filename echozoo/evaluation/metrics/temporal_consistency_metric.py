@@ -115,10 +115,10 @@ class TemporalConsistencyMetric(CaseMetric):
         unjudged = dict(Counter(film.unjudged for film in films if film.unjudged))
         if self.report:
             spread = report.intervals(judged, self.n_resamples, self.seed)
-            if judged:
-                print_log(f"\n{report.table(counts, spread, self.limits, keys)}", logger="current")
-            if any(film.courses for film in films):
-                print_log(f"\n{courses_report.table(films)}", logger="current")
+            tables = [report.table(counts, spread, self.limits, keys)] if judged else []
+            tables += [courses_report.table(films)] if any(film.courses for film in films) else []
+            if tables:
+                print_log("\n" + "\n\n".join(tables), logger="current")
             if unjudged:
                 print_log(report.unjudged_line(unjudged, len(films)), logger="current")
             if note := given_note(results)[1]:

@@ -19,11 +19,11 @@ def smooth_codes(codes: np.ndarray, weight: float) -> np.ndarray:
         codes: s, (T, ...). T = 1 is legal.
         weight: w.
     """
+    if len(codes) == 1:  # no neighbours; the solver wants two equations
+        return codes.copy()
     bands = np.zeros((2, len(codes)))
-    if len(codes) > 1:
-        bands[0, 1:], bands[1] = -weight / 2, weight
-        bands[1, [0, -1]] = weight / 2
-    bands[1] += 1
+    bands[0, 1:], bands[1] = -weight / 2, 1 + weight
+    bands[1, [0, -1]] = 1 + weight / 2
     return solveh_banded(bands, codes)
 
 

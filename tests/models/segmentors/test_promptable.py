@@ -168,3 +168,21 @@ def test_clicks_on_a_model_that_prompts_itself_are_those_of_samus(model, autosam
         for one in (autosamus, model)
     )
     torch.testing.assert_close(found, wanted)
+
+
+def test_losses_of_films_see_frames_that_have_no_labels(tiny_configs):
+    smooth = dict(type="TemporalSmoothness", weight=2.0, limits=None)
+    model = build(tiny_configs, film_losses=[smooth])
+    batch = clips()
+    for sample in batch["data_samples"]:
+        sample.labelled = torch.zeros(3, 3, dtype=torch.bool)
+        names = ("lv", "myo", "la")
+        sample.set_metainfo(dict(frames=(4, 5, 6), structures=names, spacing=(1.0, 1.0)))
+    losses = model(**batch, mode="loss")
+    probabilities = model(**batch).sigmoid().unflatten(0, (2, 3))
+    wanted = MODELS.build(smooth)(probabilities, batch["data_samples"])
+    torch.testing.assert_close(losses["loss_smoothness"], wanted["loss_smoothness"])
+    assert losses["loss_smoothness"] > 0
+    assert losses["loss_dice"] == 0
+    losses["loss_smoothness"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
