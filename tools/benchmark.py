@@ -1,19 +1,17 @@
 #!/usr/bin/env python3
-"""Measure speed and memory: forward pass, training step, data, measures of a test.
+"""Measure speed and memory of a forward pass and of a training step.
 
     python tools/benchmark.py forward --against SAMUS --batch 1 8 --int8 -o out
     python tools/benchmark.py train --against SAMUS --batch 1 4
     python tools/benchmark.py forward --config configs/sam.py --against segment-anything
     python tools/benchmark.py forward --config configs/lite_medsam.py --against MedSAM
     python tools/benchmark.py forward --config configs/samus_tra.py --frames 1 4 8 16
-    python tools/benchmark.py data metrics --data-root /data/CAMUS
 
 SAMUS is a checkout of the published code (https://github.com/xianlin7/SAMUS), MedSAM one of
 https://github.com/bowang-lab/MedSAM, branch LiteMedSAM. All sides get the same random weights and
 inputs and are timed by turns; ratios are against the first side, their range is over the rounds.
 Exit status 1 where float32 outputs differ. Peak memory is of a second run in a process of its own,
-above what its imports take; GFLOP are products, convolutions and attention. The measures (metrics)
-are compared with MONAI, an epoch over cached data with one that decodes the files.
+above what its imports take; GFLOP are products, convolutions and attention.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ import argparse
 import contextlib
 import copy
 import gc
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +31,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_data import measure_data, measure_metrics
 from benchmark_published import Published, find_published, random_weights
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
@@ -60,9 +56,8 @@ from echozoo.tables.document import Grid, Section, Text, markdown
 SAMUS = Path(__file__).resolve().parents[1] / "configs" / "samus.py"
 TOLERANCE = 1e-4
 """Largest relative difference of float32 outputs that passes for equal."""
-EXACT = ("float32", "echozoo", "from the cache")
 COLUMNS = {
-    **{"what": "", "side": "", "batch": "", "frames": "", "seconds": ".4g", "ratio": ".2f"},
+    **{"side": "", "batch": "", "frames": "", "seconds": ".4g", "ratio": ".2f"},
     **{"range": "", "gflop": ".1f", "peak_mb": ".0f", "memory_ratio": ".2f"},
     **{"difference": ".0e", "pixels_agree": ".2%", "lacks": ""},
 }
@@ -91,7 +86,7 @@ def alternate(args: argparse.Namespace, runs: Mapping[str, Callable]) -> list[di
     return rows
 
 
-def measure_networks(part: str, args: argparse.Namespace, cfg: Config) -> list[dict]:
+def measure(part: str, args: argparse.Namespace, cfg: Config) -> list[dict]:
     """Measure a forward pass or a training step of all sides, at each size of a batch."""
     published = find_published(args.against, part)
     sides = ["published"] if published else []
@@ -275,7 +270,7 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     pairs = dict(nargs="+", action=launch.KeyValue, default={}, metavar="KEY=VALUE")
-    add("parts", nargs="+", choices=("forward", "train", "data", "metrics"), help="what to measure")
+    add("parts", nargs="+", choices=("forward", "train"), help="what to measure")
     add("--config", default=SAMUS, help="a file of configs/ (default: samus.py)")
     add("--scale", metavar="NAME", help="a size that the config declares")
     add("--cfg-options", help="set any key of the config", **pairs)
@@ -287,21 +282,16 @@ def parse_args() -> argparse.Namespace:
     add("--compile", action="store_true", help="with a compiled image encoder too")
     add("--no-memory", action="store_true", help="leave out peak memory")
     add("--device", help="cpu, cuda ... (default: a GPU where there is one)")
-    add("--data-root", help="data, metrics: the data set's folder (or environment CAMUS_ROOT)")
-    add("--dataset", help="set keys of the data sets", **pairs)
-    add("--patients", type=int, default=50, help="metrics without data: how many (default: 50)")
+    add("--dataset", help="set keys of the data sets, such as image_size", **pairs)
     add("--repeats", type=int, default=5, help="rounds that count (default: 5)")
     add("--threads", type=int, help="threads of torch (default: its own number)")
     add("-o", "--out", type=Path, help="folder of benchmark.json and benchmark.md")
     args = parser.parse_args()
-    args.data_root = args.data_root or os.environ.get("CAMUS_ROOT")
     args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if min(args.repeats, args.patients, args.threads or 1, *args.batch, *args.frames) < 1:
-        raise ConfigError("--repeats, --patients, --threads, --batch, --frames: wanted 1 or more")
+    if min(args.repeats, args.threads or 1, *args.batch, *args.frames) < 1:
+        raise ConfigError("--repeats, --threads, --batch, --frames: wanted 1 or more")
     if args.int8 and "train" in args.parts:
         raise ConfigError("--int8 is for inference: measure train without it")
-    if "data" in args.parts and not args.data_root:
-        raise ConfigError("data: no data: give --data-root FOLDER or set CAMUS_ROOT")
     return args
 
 
@@ -331,18 +321,11 @@ def main() -> int:
     log_to_stderr()
     cfg = load_config(args.config)
     apply_scale(cfg, args.scale)
-    launch.set_data(cfg, args.data_root, args.dataset)
+    launch.set_data(cfg, None, args.dataset)
     launch.set_options(cfg, args.cfg_options)
     prepare(args, cfg)
-    timed, patients = partial(alternate, args), None if args.data_root else args.patients
-    measures = dict(
-        forward=partial(measure_networks, "forward", args, cfg),
-        train=partial(measure_networks, "train", args, cfg),
-        data=partial(measure_data, cfg, timed),
-        metrics=partial(measure_metrics, cfg, patients, timed),
-    )
     with failures.one_line():
-        parts = {part: measures[part]() for part in dict.fromkeys(args.parts)}
+        parts = {part: measure(part, args, cfg) for part in dict.fromkeys(args.parts)}
     # No folder of this machine: of a path, its last name.
     words = [str(Path(word).name) if Path(word).is_absolute() else word for word in sys.argv[1:]]
     made = origin() | dict(machine=machine(), threads=torch.get_num_threads(), parts=parts)
@@ -358,7 +341,7 @@ def main() -> int:
         f"{part}: {row['side']} differs by {row['difference']:.1e}, wanted < {TOLERANCE:.0e}"
         for part, rows in parts.items()
         for row in rows
-        if row["side"] in EXACT and not row.get("difference", 0) < TOLERANCE  # nor is NaN equal
+        if row["side"] == "float32" and not row.get("difference", 0) < TOLERANCE  # nor is NaN equal
     ]
     for line in wrong:
         print(f"not equal: {line}", file=sys.stderr)
