@@ -30,6 +30,7 @@ from torch import nn
 from echozoo import registry
 from echozoo.models.contracts import takes_frames
 from echozoo.models.view_head import ViewHead
+from echozoo.models.zoo_network import ZooNetwork
 from echozoo.phantom import PhantomOptions, write_phantom
 
 VIT = dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=2)
@@ -128,7 +129,7 @@ SMALL: dict[str, Any] = {
 # Folders of models/ whose parts are of one kind, but for heads and losses of mmseg's.
 FOLDERS = {"backbones": "encoder", "necks": "neck", "decoders": "decoder", "losses": "loss"}
 # Made of other parts and tested with them in whole runs; or fitted, by tests of its own.
-WHOLES = (BaseModel, BaseDataPreprocessor, ViewHead)
+WHOLES = (BaseModel, BaseDataPreprocessor, ViewHead, ZooNetwork)
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,6 @@ VIDEOS = [
     ("MPEG2MPML", "mpeg2video", "mpeg2video"),
     ("MPEG2MPHL", "mpeg2video", "mpeg"),
     ("MPEG2MPHL", "mpeg2video", "mpegts"),
-    ("HEVCMP51", "libx265", "mp4"),
 ]
 
 

@@ -26,8 +26,8 @@ from echozoo.structures import EchoDataSample
 
 GPU = torch.device("cuda", 0)
 FRAMES, STRUCTURES = 2, ("lv", "myo", "la")
-# Their prompts follow from pixels of masks that they have drawn themselves; fake ones have none.
-ASK_PIXELS = {"sam_med2d", "uv_sam"}
+# What they do follows from pixels of masks, drawn by themselves or given; fake ones have none.
+ASK_PIXELS = {"sam_med2d", "shape_code", "uv_sam"}
 NETWORKS = sorted(
     path for path in Path("configs").glob("*.py") if path.stem not in {"stored", *ASK_PIXELS}
 )

@@ -38,7 +38,11 @@ class DiscSession:
         return join_masks(masks)
 
     def carry(
-        self, frame: int, masks: Mapping[str, np.ndarray], prompts: Mapping[str, Any]
+        self,
+        frame: int,
+        masks: Mapping[str, np.ndarray],
+        prompts: Mapping[str, Any],
+        others: Mapping[int, Mapping[str, np.ndarray]],
     ) -> Iterator[tuple[int, np.ndarray]]:
         order = [*range(frame, FRAMES), *range(frame - 1, -1, -1)]
         for index in order:
