@@ -18,6 +18,14 @@ from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 
 
+class TextNorm(nn.BatchNorm1d):
+    """Batch norm over the texts, which all processes have alike.
+
+    Taken over the processes too, as other batch norms are while several train, its running
+    variance would be that of more texts than there are.
+    """
+
+
 @PROMPT_HEADS.register_module()
 class TextPromptHead(SAMPromptHead):
     """A token for each structure, ``BN(ReLU(W f))`` of a feature f of its name; it prompts itself.
@@ -65,7 +73,7 @@ class TextPromptHead(SAMPromptHead):
     ) -> None:
         super().__init__(embed_dims, img_size, embedding_size)
         self.affine = nn.Linear(text_dims, embed_dims)
-        self.norm = nn.BatchNorm1d(embed_dims)
+        self.norm = TextNorm(embed_dims)
         shape = num_structures, text_dims
         self.source = features or clip
         if features and clip:
