@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from echozoo.registry import (
     PROMPT_HEADS,
     TEMPORAL_MODULES,
 )
+from echozoo.structures import EchoDataSample
 
 FAULTS = os.environ.get("FAULTY", "").split()
 VALUES = {"lv": 7, "la": 40}
@@ -241,6 +242,17 @@ class OwnMapLoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor, **_: object) -> Tensor:
         return F.cross_entropy(-logits if "sign" in FAULTS else logits, labels)
+
+
+@MODELS.register_module()
+class OwnFilmLoss(nn.Module):
+    """Mean square of the step from frame to frame."""
+
+    def forward(
+        self, probabilities: Tensor, samples: Sequence[EchoDataSample]
+    ) -> dict[str, Tensor]:
+        steps = probabilities.diff(dim=1).square()  # B, T - 1, K, h, w
+        return {"loss_steps": steps.sum() / max(1, steps.numel())}
 
 
 @DATASETS.register_module()
