@@ -1,4 +1,4 @@
-# Shared by dist_train.sh, dist_test.sh and slurm_train.sh: which Python, and where echozoo is.
+# Shared by dist_train.sh, dist_test.sh, dist_infer.sh and slurm_train.sh: which Python, and where echozoo is.
 # shellcheck shell=bash
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

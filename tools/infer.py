@@ -6,6 +6,7 @@ python tools/infer.py work_dirs/unet study/ -o out
 python tools/infer.py work_dirs/unet_seed0 work_dirs/unet_seed1 study/ -o out
 python tools/infer.py configs/samus_tra.py work_dirs/samus_tra film.dcm --prompts clicks.json -o out
 python tools/infer.py work_dirs/samus_tra study/ --coarse work_dirs/unet -o out
+tools/dist_infer.sh 8 archive/ -o out        # 8 processes, one a GPU
 
 Several runs are averaged. Without a model, the one that comes with the zoo segments the films (see
 echozoo/weights).
@@ -25,6 +26,7 @@ from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.outcomes import Inference
 from echozoo.engine import failures
+from echozoo.engine.distributed import join_processes, launched_rank, own_device, process_group
 from echozoo.errors import ConfigError, one_line, one_line_errors
 from echozoo.notices import log_to_stderr
 from echozoo.studies.names import VIEWS
@@ -93,6 +95,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that share the films"
     )
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default="none",
+        help="what has started several processes to share the films; see tools/dist_infer.sh",
+    )
     parser.add_argument("--mp4", action="store_true", help="the overlay as MP4 too, all frames")
     return parser.parse_args()
 
@@ -115,10 +123,19 @@ def main() -> int:
     """Segment all films; the status is 1 where one failed."""
     args = parse_args()
     log_to_stderr()
+    with process_group():
+        return segment(args)
+
+
+def segment(args: argparse.Namespace) -> int:
+    """Segment the films of a command line, or this process's share of them."""
     model, inputs = split_words(args.words)
     if args.coarse and len(args.coarse) > 2:
         raise ConfigError(f"--coarse {' '.join(args.coarse)}: wanted RUN, or CONFIG CHECKPOINT")
     with failures.one_line():
+        if args.launcher != "none":
+            join_processes(args.launcher)
+            args.device = args.device or own_device()
         several = len(model) > 1 and not model[0].endswith(".py")
         inferencer = EchoInferencer(
             *([model] if several else model),
@@ -132,12 +149,13 @@ def main() -> int:
             postprocess=args.postprocess and [dict(type=step) for step in args.postprocess],
             prompts=args.prompts or "auto",
             coarse=args.coarse,
-            progress=sys.stderr.isatty(),
+            progress=sys.stderr.isatty() and launched_rank() == 0,
             crop=not args.no_crop,
             force=args.force,
             view=args.view,
         )
-    if not model:
+    first = launched_rank() == 0
+    if not model and first:
         print(f"with {weights.DEFAULT}, which comes with the zoo", file=sys.stderr)
     spacing = tuple(args.spacing) if args.spacing else None
     try:
@@ -152,7 +170,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command again keeps the films of {args.out} that are done")
         return 130
-    report(done, args.out)
+    if first:
+        report(done, args.out)
     return 1 if done.failures else 0
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import barrier, get_dist_info
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,7 +20,7 @@ from echozoo.apis.label_store import LabelStore
 from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, measure_film, measure_frame
 from echozoo.apis.model import LoadedModel
-from echozoo.apis.outcomes import Inference, SegmentedFilm, Task, sort_outcomes
+from echozoo.apis.outcomes import Inference, SegmentedFilm, Task, gather, sort_outcomes
 from echozoo.apis.overview import write_overview
 from echozoo.apis.prompt_files import (
     FilmPrompts,
@@ -141,7 +142,8 @@ class EchoInferencer:
         Folders are searched to all depths; files that are references (``_gt``) or no films are
         left out, and so is what turns out to be no B-mode film. A film that fails does not stop
         the others, whatever it fails of: it is read in a process apart. Results of a film appear
-        when they are whole.
+        when they are whole. Processes that a launcher has started (`torch.distributed`) share the
+        films; the first writes what is over all of them, and each returns all that became of them.
 
         Args:
             source: What to segment.
@@ -169,28 +171,34 @@ class EchoInferencer:
             need_highdicom()
             if anonymous:
                 raise ConfigError("anonymous and DICOM objects: these belong to their patient")
-        if workers < 1 or (workers > 1 and out is None):
+        rank, processes = get_dist_info()
+        if workers < 1 or (max(workers, processes) > 1 and out is None):
             raise ConfigError(f"workers={workers}: wanted 1 or more, and a folder for several")
         tasks = [
             Task(one, place, out and out / place, spacing, frame_time_ms, mp4, dicom_seg)
             for (one, _), place in zip(jobs, unique_names(jobs), strict=True)
         ]
         if anonymous and out is not None:
+            if rank == 0:
+                Pseudonyms(out)  # makes the secret, which all others read
+            barrier()
             names = Pseudonyms(out)
             tasks = [names.task(task) for task in tasks]
             left_out = replace(left_out, files=names.files(left_out.files))
-        several = len(tasks) > 1 or (isinstance(source, (str, Path)) and Path(source).is_dir())
+        folder = isinstance(source, (str, Path)) and Path(source).is_dir()
+        several = len(tasks) > 1 or processes > 1 or folder
+        mine = tasks[rank::processes]
         with self._bar() as bar:
-            whole = bar.add_task("films", total=len(tasks), visible=len(tasks) > 1)
+            whole = bar.add_task("films", total=len(mine), visible=len(mine) > 1)
             outcomes = {}
-            for task, outcome in self._outcomes(tasks, workers, bar):
+            for task, outcome in self._outcomes(mine, workers, bar):
                 failed = isinstance(outcome, Exception) and not isinstance(outcome, NoFilmError)
                 if failed and not several:
                     raise outcome
                 outcomes[task.place] = outcome
                 bar.advance(whole)
-        done = sort_outcomes(tasks, outcomes, left_out)
-        if out is not None:
+        done = sort_outcomes(tasks, gather(outcomes), left_out)
+        if out is not None and rank == 0:
             write_overview(done, out, dicom_sr, as_camus)
         return done
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.dist import all_gather_object, get_world_size
+
 from echozoo.apis.label_store import LabelStore
 from echozoo.apis.measuring import Measures
 from echozoo.apis.sources import LeftOut, Source
-from echozoo.errors import EchoZooError, NoFilmError, one_line
+from echozoo.errors import DataError, EchoZooError, NoFilmError, one_line
 from echozoo.films.film import EchoFilm
 
 
@@ -80,6 +82,29 @@ class Inference:
     no_films: list[tuple[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     untried: int = 0
+
+
+def portable(outcome: SegmentedFilm | Exception) -> SegmentedFilm | EchoZooError:
+    """What another process may know of a film: its summary, or why it failed."""
+    if isinstance(outcome, SegmentedFilm):
+        return SegmentedFilm(outcome.summary, outcome.folder, kept=outcome.kept)
+    if isinstance(outcome, EchoZooError):
+        return outcome
+    return DataError(one_line(f"{type(outcome).__name__}: {outcome}"))
+
+
+def gather(
+    outcomes: Mapping[Path, SegmentedFilm | Exception],
+) -> dict[Path, SegmentedFilm | Exception]:
+    """Put together what became of the films of all processes that a launcher has started.
+
+    Args:
+        outcomes: Of this process, by their places.
+    """
+    if get_world_size() == 1:
+        return dict(outcomes)
+    own = {place: portable(outcome) for place, outcome in outcomes.items()}
+    return {place: one for part in all_gather_object(own) for place, one in part.items()}
 
 
 def sort_outcomes(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from echozoo.apis.outcomes import SegmentedFilm, Task
-from echozoo.errors import DataError, EchoZooError, StorageError, one_line
+from echozoo.apis.outcomes import SegmentedFilm, Task, portable
+from echozoo.errors import DataError, EchoZooError, StorageError
 
 Outcome = SegmentedFilm | EchoZooError
 
@@ -108,10 +108,7 @@ def _work(tasks: Connection, make: Callable, options: dict[str, Any], share: int
         while True:
             task = tasks.recv()
             try:
-                done = inferencer.film(task)
-                outcome = SegmentedFilm(done.summary, done.folder, kept=done.kept)
-            except EchoZooError as error:
-                outcome = error
+                outcome = inferencer.film(task)
             except Exception as error:
-                outcome = DataError(one_line(f"{type(error).__name__}: {error}"))
-            tasks.send(outcome)
+                outcome = error
+            tasks.send(portable(outcome))

@@ -43,18 +43,7 @@ def prepare_processes(cfg: Config) -> None:
     if torch.cuda.is_available():
         _check_gpu_for_process()
         return
-    if cfg.launcher == "slurm":
-        _environment_from_slurm()
-    absent = [
-        k for k in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if k not in os.environ
-    ]
-    if absent:
-        raise ConfigError(
-            f"--launcher {cfg.launcher}: {', '.join(absent)} not set in the environment; "
-            "start through tools/dist_train.sh, dist_test.sh or slurm_train.sh"
-        )
-    if not dist.is_initialized():
-        dist.init_process_group("gloo")
+    join_processes(cfg.launcher)
     wrapper = dict(
         type="MMDistributedDataParallel",
         broadcast_buffers=False,
@@ -62,6 +51,35 @@ def prepare_processes(cfg: Config) -> None:
     )
     wrapper.update(cfg.get("model_wrapper_cfg") or {})
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def join_processes(launcher: str) -> None:
+    """Join the processes that a launcher has started, by gloo.
+
+    Args:
+        launcher: "pytorch" or "slurm".
+
+    Raises:
+        ConfigError: The launcher's environment variables are absent.
+    """
+    if launcher == "slurm":
+        _environment_from_slurm()
+    absent = [
+        k for k in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if k not in os.environ
+    ]
+    if absent:
+        raise ConfigError(
+            f"--launcher {launcher}: {', '.join(absent)} not set in the environment; "
+            "start through tools/dist_train.sh, dist_test.sh, dist_infer.sh or slurm_train.sh"
+        )
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def own_device() -> str | None:
+    """The GPU of this process, None where there is none."""
+    number = os.environ.get("LOCAL_RANK", "0")
+    return f"cuda:{number}" if torch.cuda.is_available() else None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from echozoo.apis import EchoInferencer
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"
@@ -64,6 +67,22 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 def losses(output: str) -> list[str]:
     return re.findall(r"loss: ([\d.]+)", output)
+
+
+def test_two_processes_share_films(start, tmp_path, phantom):
+    films = tmp_path / "films"
+    films.mkdir()
+    for number, film in enumerate(sorted(phantom.rglob("*_half_sequence.nii.gz"))[:3]):
+        shutil.copy(film, films / f"p{number}_4CH.nii.gz")
+    (films / "broken.nii.gz").write_bytes(b"\x1f\x8bno film")
+    code, out, err = finish(start("dist_infer.sh", 2, films, "-o", "out", "--device", "cpu"))
+    assert code == 1, err  # for the broken one
+    assert out.count("p0_4CH: ") == out.count("3 of 4 files segmented") == 1, out
+    assert err.count("comes with the zoo") == 1
+    alone = EchoInferencer(device="cpu", progress=False)(films, tmp_path / "alone")
+    assert [result.folder.name for result in alone.results] == ["p0_4CH", "p1_4CH", "p2_4CH"]
+    for file in ("films.csv", "studies.csv", "left_out.csv", "p2_4CH/frames.csv"):
+        assert (tmp_path / "out" / file).read_text() == (tmp_path / "alone" / file).read_text()
 
 
 def test_two_processes_train_and_test(start, tmp_path):
