@@ -22,11 +22,13 @@ from echozoo.evaluation.functional.ejection_fraction import (
     find_beats,
     lv_volume,
 )
+from echozoo.evaluation.functional.geometry import la_volume
 from echozoo.films.film import EchoFilm
 from echozoo.postprocessing import film_flags, frame_flags
 from echozoo.studies.trust import why_withheld
 
 _LV = Structure.LV.short
+_LA_AND_LV = {_LV, Structure.LA.short}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class FrameMeasures:
             and ES are found; NaN where nobody looked for it.
         outside: Share of the left ventricle that lies outside of the sector, or of its outline that
             lies at the image's edge.
+        la_ml: Volume of the left atrium by area and length; NaN where it or the ventricle is
+            missing, nobody looked for both, or the spacing is unknown.
     """
 
     pixels: np.ndarray
@@ -49,6 +53,7 @@ class FrameMeasures:
     disks: Disks | None = None
     chamber: float = math.nan
     outside: float = 0.0
+    la_ml: float = math.nan
 
 
 class Beat(NamedTuple):
@@ -72,6 +77,7 @@ class Measures:
         areas: (T, K) in cm², in pixels where the spacing is unknown; NaN where nobody looked.
         volumes_ml: (T,) of the left ventricle by the method of disks in this view alone; None
             where the spacing or the structure is unknown.
+        la_volumes_ml: (T,) of the left atrium, by area and length in this view alone; likewise.
         flags: What is implausible in each frame.
         ed, es: Frames of end diastole and end systole, None where they cannot be told.
         ef: Volumes and ejection fraction of this view alone: those of the beat with the median EF.
@@ -90,6 +96,7 @@ class Measures:
     frame_time_ms: float | None
     areas: np.ndarray
     volumes_ml: np.ndarray | None = None
+    la_volumes_ml: np.ndarray | None = None
     flags: list[list[str]] = field(default_factory=list)
     ed: int | None = None
     es: int | None = None
@@ -108,6 +115,17 @@ class Measures:
         """Unit of the areas: "cm2" or "px2"."""
         return "cm2" if self.spacing else "px2"
 
+    @property
+    def gls_percent(self) -> float | None:
+        """Global longitudinal strain, by how much the endocardial outline shortens to ES.
+
+        From outlines of masks at two instants, not from tracked tissue; None where there is no
+        ejection fraction to be given, as it would come from the same masks.
+        """
+        if self.ef is None or self.ed_disks is None or self.es_disks is None:
+            return None
+        return 100 * (self.es_disks.wall_mm / self.ed_disks.wall_mm - 1)
+
     def instant(self, frame: int) -> str:
         """Name the instant of a frame: "ED", "ES" or nothing."""
         return "ED" if frame == self.ed else "ES" if frame == self.es else ""
@@ -115,16 +133,17 @@ class Measures:
     def table(self) -> str:
         """A row a frame, counted from 0, as CSV: time, areas, volume, what is implausible."""
         areas = [f"{name}_area_{self.unit}" for name in self.structures]
-        volume = ["lv_volume_ml"] if self.volumes_ml is not None else []
+        volumes = {"lv_volume_ml": self.volumes_ml, "la_volume_ml": self.la_volumes_ml}
+        volumes = {name: found for name, found in volumes.items() if found is not None}
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["frame", "time_ms", "instant", *areas, *volume, "flags"])
+        table.writerow(["frame", "time_ms", "instant", *areas, *volumes, "flags"])
         for frame, row in enumerate(self.areas):
             time = frame * self.frame_time_ms if self.frame_time_ms else None
             if self.frame_times_ms is not None:
                 time = float(self.frame_times_ms[frame])
-            volumes = [self.volumes_ml[frame]] if volume else []
-            numbers = [_cell(value) for value in (*row, *volumes)]
+            in_ml = (found[frame] for found in volumes.values())
+            numbers = [_cell(value) for value in (*row, *in_ml)]
             flags = " ".join(self.flags[frame])
             table.writerow([frame, _cell(time), self.instant(frame), *numbers, flags])
         return text.getvalue()
@@ -158,12 +177,15 @@ def measure_frame(
     cavity = labels == Structure.LV
     # Where nobody looked for the wall, a cavity lies against background everywhere.
     wall = Structure.MYO.short in sought
+    has_la = spacing is not None and set(sought) >= _LA_AND_LV
+    section = disks(cavity, spacing or (1.0, 1.0)) if _LV in sought else None
     return FrameMeasures(
         pixels=np.array(pixels, float),
         flags=[flag for flag in flags if wall or flag != f"{_LV}:open"],
-        disks=disks(cavity, spacing or (1.0, 1.0)) if _LV in sought else None,
+        disks=section,
         chamber=chamber_area(cavity) if _LV in sought else math.nan,
         outside=_outside(cavity, outside) if outside is not None and cavity.any() else 0.0,
+        la_ml=la_volume(labels, spacing, section) if has_la else math.nan,
     )
 
 
@@ -213,6 +235,8 @@ def measure_film(
     if film.spacing and any(sections):
         volumes = [math.nan if one is None else lv_volume(one) for one in sections]
         measures.volumes_ml = np.array(volumes)
+    if film.spacing and set(structures) >= _LA_AND_LV:
+        measures.la_volumes_ml = np.array([math.nan if f is None else f.la_ml for f in frames])
     if _LV in structures:
         chambers = np.array([math.nan if one is None else one.chamber for one in frames])
         _find_phases(measures, sections, chambers)

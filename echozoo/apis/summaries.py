@@ -60,6 +60,8 @@ def summarise(
         "edv_ml": ef.edv_ml if ef else None,
         "esv_ml": ef.esv_ml if ef else None,
         "ef_percent": ef.ef_percent if ef else None,
+        "gls_percent": measures.gls_percent,
+        "la_volume_ml": _la_volumes(measures),
         "certainty": measures.certainty,
         "withheld": measures.withheld or None,
         "beats": [
@@ -73,6 +75,14 @@ def summarise(
 
 def _volumes(ef: EjectionFraction) -> dict:
     return {"edv_ml": ef.edv_ml, "esv_ml": ef.esv_ml, "ef_percent": ef.ef_percent}
+
+
+def _la_volumes(measures: Measures) -> dict | None:
+    """The left atrium's volume at ED and ES, where it is known."""
+    if measures.la_volumes_ml is None or measures.ed is None or measures.es is None:
+        return None
+    found = measures.la_volumes_ml[[measures.ed, measures.es]].tolist()
+    return dict(zip(("ED", "ES"), found, strict=True))
 
 
 def _disks(measures: Measures) -> dict | None:

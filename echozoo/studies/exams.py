@@ -191,5 +191,5 @@ def _stills_of(exam: Exam, view: str) -> Iterable[Candidate]:
 def _disks(stored: dict[str, Any]) -> Disks:
     numbers = [math.nan if value is None else value for value in stored["diameters"]]
     length = math.nan if stored["length"] is None else stored["length"]
-    nowhere = np.full(2, math.nan)
-    return Disks(np.array(numbers), length, np.full((2, 2), math.nan), nowhere, nowhere, math.nan)
+    nan, nowhere = math.nan, np.full(2, math.nan)
+    return Disks(np.array(numbers), length, np.full((2, 2), nan), nowhere, nowhere, nan, nan)

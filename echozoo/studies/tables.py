@@ -17,7 +17,7 @@ FILMS_FILE, STUDIES_FILE, LEFT_OUT_FILE = "films.csv", "studies.csv", "left_out.
 _FILM_COLUMNS = (
     *("film", "patient", "view", "view_certainty", "frames", "ed_frame", "es_frame", "method"),
     *("ef_percent", "edv_ml", "esv_ml", "certainty", "withheld", "beats", "beats_ef_percent"),
-    *("flagged_frames", "spacing_mm", "sector", "file", "notes"),
+    *("gls_percent", "la_es_ml", "flagged_frames", "spacing_mm", "sector", "file", "notes"),
 )
 _STUDY_COLUMNS = (
     *("study", "patient", "paired", "method", "ef_percent", "edv_ml", "esv_ml", "certainty"),
@@ -34,6 +34,7 @@ def film_row(film: FilmResult) -> dict[str, Any]:
         "film": film.name,
         "beats": len(summary["beats"]),
         "beats_ef_percent": " ".join(_number(beat["ef_percent"]) for beat in summary["beats"]),
+        "la_es_ml": (summary.get("la_volume_ml") or {}).get("ES"),
         "flagged_frames": len(summary["flagged_frames"]),
         "spacing_mm": " ".join(map(_number, summary["spacing_mm"] or ())),
         "sector": f"{size[1]}x{size[0]}+{place[1]}+{place[0]}",

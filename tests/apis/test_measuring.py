@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from echozoo.apis.measuring import measure_film, measure_frame
+from echozoo.evaluation.functional import geometry
 from echozoo.films.film import open_film
 
 SPACING = (2.0, 1.0)
@@ -134,3 +135,26 @@ def test_a_ventricle_that_the_image_ends_in() -> None:
     whole = measure_frame(ellipse(1).astype(np.uint8), ("lv",), SPACING, outside=ellipse(0.01))
     assert found.outside > 0.2
     assert whole.outside < 0.01
+
+
+def test_strain_is_how_much_the_outline_shortens() -> None:
+    film = open_film(np.zeros((2, 120, 90), np.uint8), (1.0, 1.0))
+    film.name = "p_4CH"
+    rows, columns = np.indices((120, 90))
+    cut = [
+        (((rows - 60) / 50) ** 2 + ((columns - 45) / 28) ** 2 < scale**2) & (rows - 60 < 35 * scale)
+        for scale in (1.0, 0.8)
+    ]
+    frames = [measure_frame(one.astype(np.uint8), ("lv",), (1.0, 1.0)) for one in cut]
+    measures = measure_film(film, ("lv",), frames)
+    assert measures.gls_percent == pytest.approx(-20, abs=0.5)
+    assert measured([1, 0.9, 0.8], name="film").gls_percent is None, "no view, no EF, no strain"
+
+
+def test_the_atriums_volume_is_that_of_measured_label_maps() -> None:
+    labels = ellipse(0.6).astype(np.uint8)
+    labels[46:58, 35:55] = 3
+    found = measure_frame(labels, ("lv", "la"), SPACING)
+    assert found.la_ml == geometry.measure_frame(labels, SPACING).la_volume_ml > 0
+    assert np.isnan(measure_frame(labels, ("lv", "la"), None).la_ml)
+    assert np.isnan(measure_frame(labels, ("la",), SPACING).la_ml)

@@ -52,6 +52,8 @@ class Disks(NamedTuple):
     """(2,), the point of the outline farthest from the middle of the base."""
     base_width_mm: float
     """Distance between the two ends of the base."""
+    wall_mm: float
+    """Length of the outline from one end of the base over the apex to the other."""
 
 
 def disks(mask: np.ndarray, spacing: tuple[float, float]) -> Disks:
@@ -90,6 +92,7 @@ def disks(mask: np.ndarray, spacing: tuple[float, float]) -> Disks:
         base_centre=centre / pixel,
         apex=apex / pixel,
         base_width_mm=float(np.hypot(*(base[1] - base[0]))),
+        wall_mm=_length(points) * (1 - (end - start) % len(points) / len(points)),
     )
 
 
@@ -148,7 +151,7 @@ def _check(mask: np.ndarray, spacing: tuple[float, float]) -> tuple[float, float
 
 def _nothing() -> Disks:
     nan, point = float("nan"), np.full(2, np.nan)
-    return Disks(np.full(NUM_DISKS, np.nan), nan, np.full((2, 2), np.nan), point, point, nan)
+    return Disks(np.full(NUM_DISKS, np.nan), nan, np.full((2, 2), np.nan), point, point, nan, nan)
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:
@@ -161,6 +164,11 @@ def _evenly_spaced(line: np.ndarray) -> np.ndarray:
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.linspace(0, travelled[-1], _OUTLINE_POINTS, endpoint=False)
     return np.stack([np.interp(places, travelled, axis) for axis in line.T], axis=1)
+
+
+def _length(points: np.ndarray) -> float:
+    """Length of a closed outline."""
+    return float(np.hypot(*(np.roll(points, -1, axis=0) - points).T).sum())
 
 
 def _base(points: np.ndarray) -> tuple[int, int]:

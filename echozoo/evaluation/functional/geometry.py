@@ -66,6 +66,21 @@ def measure_frame(
     )
 
 
+def la_volume(labels: np.ndarray, spacing: tuple[float, float], section: Disks) -> float:
+    """Volume of the left atrium in one view, by area and length.
+
+    Args:
+        labels: (H, W), 1 LV cavity, 3 left atrium.
+        spacing: (dy, dx) of a pixel, mm.
+        section: Disks of the frame's LV, whose base is the mitral plane.
+
+    Returns:
+        Millilitres; NaN where the atrium or the ventricle is missing.
+    """
+    area, length = area_cm2(labels == LA, spacing), _la_length(labels, spacing, section)
+    return area_length_volume((area, area), (length, length))
+
+
 def area_cm2(mask: np.ndarray, spacing: tuple[float, float]) -> float:
     """Area of a mask's pixels.
 
