@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from mmengine.dist import barrier, is_main_process
+
 from echozoo.apis.outcomes import Task
 from echozoo.errors import StorageError
 from echozoo.studies.exams import FilmResult, belongs
@@ -35,6 +37,14 @@ class Pseudonyms:
             self._key = path.read_bytes()
         except OSError as error:
             raise StorageError.of(path, error) from error
+
+    @classmethod
+    def of_all_processes(cls, out: Path) -> Pseudonyms:
+        """The same names in all processes of a launcher: the first makes the secret."""
+        if is_main_process():
+            cls(out)
+        barrier()
+        return cls(out)
 
     def of(self, kind: str, name: object) -> str:
         """The name of a film, an exam or a file."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import get_dist_info
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -179,28 +179,31 @@ class EchoInferencer:
             for (one, _), place in zip(jobs, unique_names(jobs), strict=True)
         ]
         if anonymous and out is not None:
-            if rank == 0:
-                Pseudonyms(out)  # makes the secret, which all others read
-            barrier()
-            names = Pseudonyms(out)
+            names = Pseudonyms.of_all_processes(out)
             tasks = [names.task(task) for task in tasks]
             left_out = replace(left_out, files=names.files(left_out.files))
         folder = isinstance(source, (str, Path)) and Path(source).is_dir()
         several = len(tasks) > 1 or processes > 1 or folder
-        mine = tasks[rank::processes]
+        outcomes = gather(self._share(tasks[rank::processes], workers, several))
+        done = sort_outcomes(tasks, outcomes, left_out)
+        if out is not None and rank == 0:
+            write_overview(done, out, dicom_sr, as_camus)
+        return done
+
+    def _share(
+        self, tasks: list[Task], workers: int, several: bool
+    ) -> dict[Path, SegmentedFilm | Exception]:
+        """What becomes of this process's films, by place; one that is alone raises its error."""
+        outcomes = {}
         with self._bar() as bar:
-            whole = bar.add_task("films", total=len(mine), visible=len(mine) > 1)
-            outcomes = {}
-            for task, outcome in self._outcomes(mine, workers, bar):
+            whole = bar.add_task("films", total=len(tasks), visible=len(tasks) > 1)
+            for task, outcome in self._outcomes(tasks, workers, bar):
                 failed = isinstance(outcome, Exception) and not isinstance(outcome, NoFilmError)
                 if failed and not several:
                     raise outcome
                 outcomes[task.place] = outcome
                 bar.advance(whole)
-        done = sort_outcomes(tasks, gather(outcomes), left_out)
-        if out is not None and rank == 0:
-            write_overview(done, out, dicom_sr, as_camus)
-        return done
+        return outcomes
 
     def _outcomes(
         self, tasks: list[Task], workers: int, bar: Progress

@@ -28,6 +28,7 @@ class AutomaticSegmentor(PromptableSegmentor):
     The coarse network has seen the training images, so its masks are better there than they will
     be: smooth noise on its log odds moves their outlines, and some steps are without them. Some
     structures get a click where the coarse mask is wrong (anywhere inside without one), some a box.
+    Each process draws for itself.
 
     Args:
         clicked: Share of the structures that get clicks in training.

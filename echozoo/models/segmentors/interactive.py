@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from echozoo.errors import ConfigError
 from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import frames_of
 from echozoo.models.segmentors.promptable import PromptableSegmentor
@@ -25,17 +26,25 @@ class InteractiveSegmentor(PromptableSegmentor):
     The first prompt is a point or a box, each as often. Then in each round the decoder alone
     learns: it gets new points where its last mask was wrong, and that mask itself; in one round of
     the middle and in the last the mask alone. What is lost in all rounds together is one step of
-    the optimiser, so that several processes train as one does.
+    the optimiser. Each process draws for itself.
 
     Args:
         rounds: Of corrections.
         points: How many points a round may give; one of these numbers, each as often.
         **kwargs: `PromptableSegmentor`'s. The loss is called as ``(logits, masks, labelled,
-            quality)``, on the input's pixels.
+            quality)``, on the input's pixels; there are no ``film_losses``.
+
+    Raises:
+        ConfigError: There are ``film_losses``.
     """
 
     def __init__(self, rounds: int = 8, points: Sequence[int] = (1, 3, 5, 9), **kwargs) -> None:
         super().__init__(**kwargs)
+        if self.film_losses:
+            raise ConfigError(
+                "InteractiveSegmentor: found film_losses, wants none, as its rounds have losses of "
+                "images alone; leave them out"
+            )
         self.rounds, self.points = rounds, tuple(points)
 
     def forward(

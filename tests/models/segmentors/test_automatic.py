@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 from echozoo.engine.scales import load_scaled
+from echozoo.errors import ConfigError
 from echozoo.models.prompts import Prompts
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
@@ -83,3 +84,10 @@ def test_no_prompt_is_needed_and_samples_may_carry_corrections(model):
     assert alone.shape == with_boxes.shape == (2, 3, SIZE, SIZE)
     assert not torch.equal(alone, with_boxes)
     assert torch.equal(alone, model(clips, mode="tensor"))
+
+
+def test_rounds_have_no_losses_of_films():
+    cfg = load_scaled("configs/sam_med2d.py", "tiny")
+    init_default_scope("echozoo")
+    with pytest.raises(ConfigError, match="found film_losses, wants none"):
+        MODELS.build({**cfg.model, "film_losses": [dict(type="TemporalSmoothness")]})
