@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,11 @@ def test_the_page_is_whole_and_asks_nobody_else(client) -> None:
         answer = client.get(f"/{name}")
         assert answer.status_code == 200, name
         seen.add(name)
-        imported = (line.split('"./')[1] for line in answer.text.splitlines() if 'from "./' in line)
-        wanted |= {line.split('"')[0] for line in imported}
+        wanted |= set(re.findall(r'(?:from|import) "\./(.+)"', answer.text))
         assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
     assert "://" not in page.text
+    folder = resources.files("echozoo.serve") / "page"
+    assert seen == {file.name for file in folder.iterdir()}
 
 
 def test_says_what_it_offers(client) -> None:

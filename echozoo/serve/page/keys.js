@@ -1,5 +1,7 @@
 // What the keys do, everywhere on the page and with the crosshair.
 
+import { state } from "./state.js";
+
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const within = (value, size) => Math.min(Math.max(value, 0), size - 1);
@@ -32,41 +34,32 @@ function isOwn(event) {
 }
 
 /**
- * act: {film(), frames: {to(frame), now()}, structure(index) -> action, tool(kind), hide(), play(),
- * undo()}
+ * Listen to the keys while a film is open.
+ *
+ * actions: what each key does, by `event.key` with letters small; "Control+z" is Cmd+Z on a Mac too,
+ * and "Control+Shift+z" another.
  */
-export function listenToKeys(view, act) {
+export function listenToKeys(view, actions) {
   const keys = {
-    ArrowLeft: () => act.frames.to(act.frames.now() - 1),
-    ArrowRight: () => act.frames.to(act.frames.now() + 1),
-    Home: () => act.frames.to(0),
-    End: () => act.frames.to(act.film().frames - 1),
-    " ": act.play,
-    h: act.hide,
-    p: () => act.tool("points"),
-    b: () => act.tool("boxes"),
+    ...actions,
     c: () => {
-      const { width, height } = act.film();
+      const { width, height } = state.film;
       view.cross = view.cross ? null : { x: width >> 1, y: height >> 1 };
       view.canvas.focus();
       view.draw();
     },
   };
   document.addEventListener("keydown", (event) => {
-    const film = act.film();
+    const { film } = state;
     if (!film || event.altKey) return;
-    if (event.ctrlKey || event.metaKey) {
-      if (event.key.toLowerCase() !== "z") return;
-      event.preventDefault();
-      act.undo();
-      return;
-    }
-    if (isOwn(event)) return;
-    if (view.cross && document.activeElement === view.canvas && crossKey(view, film, event)) {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const control = event.ctrlKey || event.metaKey;
+    if (!control && isOwn(event)) return;
+    if (!control && view.cross && document.activeElement === view.canvas && crossKey(view, film, event)) {
       event.preventDefault();
       return;
     }
-    const action = act.structure(Number(event.key) - 1) ?? keys[event.key] ?? keys[event.key.toLowerCase()];
+    const action = keys[control ? `Control+${event.shiftKey ? "Shift+" : ""}${key}` : key];
     if (!action) return;
     event.preventDefault();
     action();

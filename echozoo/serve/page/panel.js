@@ -23,7 +23,7 @@ export function addStructures(structures, onChoose, onShow) {
       <span class="area"></span><button type="button" aria-pressed="true">${EYE}</button>`;
     const radio = row.querySelector("input");
     radio.id = `structure-${name}`;
-    radio.addEventListener("change", () => onChoose(name));
+    radio.addEventListener("change", () => onChoose(index));
     row.querySelector(".title").textContent = capital(title);
     row.querySelector(".area").id = `area-${name}`;
     const eye = row.querySelector("button");
