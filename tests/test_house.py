@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up; what shares a floor does not import each other.
 FLOORS = (
-    ("errors", "lazy", "notices", "upstream", "structures", "weights", "whole_files"),
+    ("command_line", "errors", "lazy", "notices", "structures")
+    + ("upstream", "weights", "whole_files", "zoo"),
     ("compilers", "published_files", "registry", "run_folder"),
     ("films",),
     ("datasets", "phantom"),
@@ -27,6 +28,8 @@ FLOORS = (
     ("apis", "tables"),
     ("export",),
     ("serve",),
+    ("cli",),
+    ("__main__",),
 )
 LEVEL = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted((ROOT / "echozoo").rglob("*.py"))

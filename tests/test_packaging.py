@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,9 +29,14 @@ INSTALLED_BY = {
 SCRIPT = """
 import numpy as np, echozoo
 from echozoo.apis import EchoInferencer
+from echozoo.engine.scales import load_scaled
+from echozoo.tables.definition import read_definition
+from echozoo.zoo import TABLES, find_config
 film = np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)
-found = EchoInferencer(device="cpu", progress=False)(film)
+found = EchoInferencer("efficient_unet", device="cpu", progress=False)(film)
 print(echozoo.__file__, found.results[0].labels.read().shape)
+table = read_definition(find_config("tra_2", TABLES))
+print(load_scaled("samus_tra", "tiny").filename, len(table.rows))
 """
 
 
@@ -41,6 +47,25 @@ def names(requirements: list[str]) -> set[str]:
 def test_requirements_are_those_of_the_package_and_of_the_tests():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert set(PROJECT["dependencies"]) <= set(lines)
+
+
+def test_what_passed_last_is_what_is_required():
+    """What is required is in constraints.txt, in a version that is allowed."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if "==" in line)
+    needed = [*PROJECT["dependencies"]]
+    for extra in ("dicom", "dicom-objects", "video", "export", "hmc_qu", "serve", "test"):
+        needed += PROJECT["optional-dependencies"][extra]
+    for line in needed:
+        wanted = Requirement(line)
+        if wanted.marker is None:
+            assert wanted.specifier.contains(pinned[wanted.name.lower()]), line
+
+
+def test_all_means_all():
+    extras = PROJECT["optional-dependencies"]
+    (line,) = extras["all"]
+    assert Requirement(line).extras == set(extras) - {"all", "docs"}
 
 
 def test_all_that_is_imported_is_required():
@@ -62,7 +87,9 @@ def test_a_wheel_holds_all_that_films_need(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     source = tmp_path / "source"  # a build leaves things behind
     shutil.copytree(ROOT / "echozoo", source / "echozoo")
-    shutil.copy(ROOT / "pyproject.toml", source)
+    shutil.copytree(ROOT / "configs", source / "configs")
+    for name in ("pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, source)
     wheel = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)]
     subprocess.run([*pip, *wheel], check=True)
     (file,) = tmp_path.glob("*.whl")
@@ -77,4 +104,8 @@ def test_a_wheel_holds_all_that_films_need(tmp_path):
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split()[-4:] == [str(place / "echozoo/__init__.py"), "(2,", "64,", "64)"]
+    inferred, config = run.stdout.splitlines()[-2:]
+    assert inferred == f"{place / 'echozoo/__init__.py'} (2, 64, 64)"
+    assert config == f"{place / 'echozoo/configs/samus_tra.py'} 5"
+    script = (place / "bin/echozoo").read_text()
+    assert "from echozoo.cli import main" in script

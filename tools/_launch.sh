@@ -24,7 +24,7 @@ run_processes() {
     cores="$(getconf _NPROCESSORS_ONLN)"
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > count ? cores / count : 1))}"
     export MKL_NUM_THREADS="${MKL_NUM_THREADS:-$OMP_NUM_THREADS}"
-    exec "$PYTHON" "$ROOT/tools/torchrun.py" \
+    exec "$PYTHON" -m echozoo.engine.torchrun \
         --nnodes="${NNODES:-1}" \
         --node-rank="${NODE_RANK:-0}" \
         --master-addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -1,29 +1,11 @@
 #!/usr/bin/env python3
-"""Make one HTML page of a test run: tables, curves, best and worst images, failures.
+"""`echozoo report` of this checkout, installed or not: --help shows what it does."""
 
-python tools/test.py configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
-python tools/report.py work_dirs/samus_tra
-"""
+import sys
+from pathlib import Path
 
-from __future__ import annotations
-
-import argparse
-
-from echozoo.errors import one_line_errors
-from echozoo.visualization.report import write_report
-
-
-@one_line_errors
-def main() -> None:
-    """Write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("work_dir", help="the folder of a test: it holds results.json")
-    parser.add_argument("-o", "--out", help="the page (default: WORK_DIR/report.html)")
-    args = parser.parse_args()
-    print(write_report(args.work_dir, args.out))
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from echozoo.cli import run  # noqa: E402
 
 if __name__ == "__main__":
-    main()
+    run("report")

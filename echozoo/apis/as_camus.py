@@ -1,4 +1,4 @@
-"""Results in CAMUS's layout: to be measured by tools/measure.py, or trained on as pseudo-labels."""
+"""Results in CAMUS's layout: to be measured by echozoo measure, or trained on as pseudo-labels."""
 
 from __future__ import annotations
 

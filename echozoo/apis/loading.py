@@ -38,7 +38,7 @@ def load_model(
     """Build a model and load its weights.
 
     Args:
-        config: A config; a run's work folder, which holds one; a file of `tools/publish.py`; or the
+        config: A config; a run's work folder, which holds one; a file of `echozoo publish`; or the
             name of a model that comes with the zoo. None takes `echozoo.weights.DEFAULT`.
         checkpoint: Weights, or a run's work folder (its best checkpoint, else the last). None
             takes those of the work folder; for a config, the ``pretrained`` weights that it

@@ -323,7 +323,7 @@ class FilmDataset(BaseDataset):
         if self.problems:
             notice(
                 f"{where}: {len(self.problems)} films are left out ({self.problems[0]}"
-                f"{', …' if len(self.problems) > 1 else ''}); tools/check_dataset.py names each"
+                f"{', …' if len(self.problems) > 1 else ''}); echozoo check names each"
             )
         if absent:
             notice(f"{where}: {num_samples} samples of {num_patients} patients; absent: {absent}")

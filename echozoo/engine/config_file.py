@@ -11,10 +11,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
+from echozoo import zoo
 from echozoo.engine.config_options import check_top_level
 from echozoo.errors import ConfigError
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def load_config(path: str | Path) -> Config:
@@ -25,7 +24,7 @@ def load_config(path: str | Path) -> Config:
     then: what libraries try to import later must not be found among somebody's films.
 
     Args:
-        path: A ``.py`` config.
+        path: A ``.py`` config, or the name of one of the zoo.
 
     Returns:
         The config, its bases merged.
@@ -34,6 +33,8 @@ def load_config(path: str | Path) -> Config:
         ConfigError: It is absent, is no valid Python, or imports what cannot be imported.
     """
     path = Path(path)
+    if not path.is_file():
+        path = zoo.find_config(path) or path
     if not path.is_file():
         raise ConfigError(f"{path}: no such config{_similar(path)}")
     try:
@@ -70,7 +71,7 @@ def _importable(*folders: Path) -> Iterator[None]:
 
 def _similar(path: Path) -> str:
     """Say which configs there are of a similar name, or where configs are at all."""
-    folder = path.parent if any(path.parent.glob("*.py")) else _REPOSITORY / "configs"
+    folder = path.parent if any(path.parent.glob("*.py")) else zoo.CONFIGS
     there = {p.stem: p for p in sorted(folder.glob("*.py"))}
     close = difflib.get_close_matches(path.stem, there, n=3)
     if not close:

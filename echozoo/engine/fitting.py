@@ -114,7 +114,7 @@ def _trained_with(checkpoint: dict[str, Any], run: Path, cfg: Config) -> str:
         differing.append(f"with --scale {scale}" if scale else "without --scale")
     if not differing:
         return ""
-    return f": {run} was trained {' and '.join(differing)}; tools/test.py {run} needs neither"
+    return f": {run} was trained {' and '.join(differing)}; echozoo test {run} needs neither"
 
 
 def _some(keys: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""From a command line to a Runner: what tools/train.py and tools/test.py share."""
+"""From a command line to a Runner: what echozoo train and echozoo test share."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _check_data_root(cfg: Config, path: str) -> None:
             if "data_root" in dataset and dataset["data_root"] is None:
                 raise ConfigError(
                     f"{path}: no data: give --data-root FOLDER or set CAMUS_ROOT "
-                    "(generated data: tools/make_phantom.py FOLDER)"
+                    "(generated data: echozoo phantom FOLDER)"
                 )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from echozoo import run_folder
+from echozoo.command_line import command_line
 from echozoo.engine.fitting import load_exactly, refuse_gaps
 from echozoo.engine.provenance import about_test
 from echozoo.engine.safe_checkpoints import load_from_file
@@ -140,7 +139,7 @@ class QuietRunner(Runner):
             meta: Further facts of it.
             **kwargs: As for mmengine's.
         """
-        meta = {**(meta or {}), "command": shlex.join(sys.argv)}
+        meta = {**(meta or {}), "command": command_line()}
         super().save_checkpoint(*args, meta=meta, **kwargs)
 
     def dump_config(self) -> None:

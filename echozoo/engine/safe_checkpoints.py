@@ -73,7 +73,7 @@ def load_from_elsewhere(filename: str, map_location: object = None) -> dict[str,
     """
     raise CheckpointError(
         f"{filename}: weights are read from files only: download it first "
-        "(tools/download_weights.py --list) and give the file's path"
+        "(echozoo download --list) and give the file's path"
     )
 
 

@@ -15,7 +15,7 @@ from echozoo.evaluation.functional.temporal import Limit
 
 _SHIPPED = Path(__file__).parent / "temporal_limits"
 _NUMBERS = ("min", "max", "threshold")
-_WAY_OUT = "tools/derive_temporal_limits.py writes such files"
+_WAY_OUT = "echozoo limits writes such files"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_limits(source: str | Path | Mapping[str, Any]) -> TemporalLimits:
     """Load limits of temporal consistency.
 
     Args:
-        source: "camus" for those shipped, a JSON file of tools/derive_temporal_limits.py, or the
+        source: "camus" for those shipped, a JSON file of echozoo limits, or the
             content of one. Attributes may be fewer than seven.
 
     Returns:

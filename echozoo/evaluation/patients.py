@@ -196,7 +196,7 @@ def _existing(folder: Path, stem: str) -> Path | None:
 
 
 def _read(path: Path, notes: list[str], still: bool = False) -> Volume:
-    """Read label maps as strictly as tools/check_dataset.py does.
+    """Read label maps as strictly as echozoo check does.
 
     Raises:
         DataError: They do not fit their image, have other labels than CAMUS's, or no spacing; or

@@ -7,8 +7,6 @@ import io
 import json
 import math
 import platform
-import shlex
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import echozoo
+from echozoo.command_line import command_line
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.aggregate import ALL, CONFIDENCE, Estimate, Summary
 from echozoo.postprocessing.plausibility import MEANINGS
@@ -161,7 +160,7 @@ def write_json(
 def origin() -> dict[str, Any]:
     """How numbers were made: ``command``, ``date`` and ``versions`` of a file."""
     return {
-        "command": shlex.join(sys.argv),
+        "command": command_line(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "echozoo": echozoo.__version__,

@@ -277,7 +277,7 @@ def _notes(floor: dict[str, Any], limits: TemporalLimits, keys: Sequence[str]) -
     if floor["inconsistent_frames"]:
         notes.append(
             "the reference masks are not all within these limits: read the counts beside theirs "
-            "(limits of a data set's own: tools/derive_temporal_limits.py)"
+            "(limits of a data set's own: echozoo limits)"
         )
     return [*notes, f"limits {limits.name}: {limits.provenance}"]
 

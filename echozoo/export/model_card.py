@@ -54,10 +54,10 @@ def model_card(
 
 def _commands(name: str, weights: str) -> str:
     return (
-        f"```bash\npython tools/infer.py {weights} FILM -o out\n"
-        f"python tools/serve.py {weights}\n"
-        f"python tools/test.py {name}.py {weights} --data-root CAMUS\n"
-        f"python tools/export_onnx.py {name}.py {weights} -o onnx/\n```\n\n"
+        f"```bash\nechozoo infer {weights} FILM -o out\n"
+        f"echozoo serve {weights}\n"
+        f"echozoo test {name}.py {weights} --data-root CAMUS\n"
+        f"echozoo export {name}.py {weights} -o onnx/\n```\n\n"
         "The config is a Python file and runs as such: read it before you use one that you do not "
         "trust. Reading the weights runs nothing."
     )
@@ -146,7 +146,7 @@ def _limits(data: str) -> str:
 
 def _verification(weights: Path, metadata: Mapping[str, str]) -> str:
     return (
-        f"`python tools/publish.py --verify {weights.name}`\n\n"
+        f"`echozoo publish --verify {weights.name}`\n\n"
         f"- SHA-256 of the file: `{file_sha256(weights)}`\n"
         f"- SHA-256 of the weights: `{metadata['weights_sha256']}` "
         "(defined at the head of `echozoo/export/weights_file.py`)"

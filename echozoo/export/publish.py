@@ -156,7 +156,7 @@ def _origin(
             f"{checkpoint}: {why}, so its origin is not known: wanted --training-data and --licence"
         )
     generated = (Path(dataset.get("data_root") or "") / MANIFEST).is_file()
-    source = "generated films (tools/make_phantom.py), no patient" if generated else "CAMUS"
+    source = "generated films (echozoo phantom), no patient" if generated else "CAMUS"
     choices = ", ".join(f"{key} {dataset[key]}" for key in _DATA_KEYS if key in dataset)
     terms = PHANTOM_LICENCE if generated else CAMUS_LICENCE
     return data or f"{source}; by the config: subset train, {choices}", licence or terms
@@ -171,7 +171,7 @@ def _start(cfg: Config) -> str:
 def _results(checkpoint: Path, results: str | Path | None, notes: list[str]) -> dict:
     file = Path(results) if results else checkpoint.parent / "results.json"
     if not results and not file.is_file():
-        notes.append(f"no metrics: {file} is not there; test first (tools/test.py), then publish")
+        notes.append(f"no metrics: {file} is not there; test first (echozoo test), then publish")
         return {}
     if not results and file.stat().st_mtime < checkpoint.stat().st_mtime:
         notes.append(f"no metrics: {file} is older than {checkpoint.name}; test again")
@@ -182,7 +182,7 @@ def _results(checkpoint: Path, results: str | Path | None, notes: list[str]) -> 
         metrics_text(measured)  # results are what the card can show
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{file}: found no results ({' '.join(str(error).split())}), wanted what tools/test.py "
+            f"{file}: found no results ({' '.join(str(error).split())}), wanted what echozoo test "
             "writes"
         ) from error
     return measured

@@ -81,7 +81,7 @@ def verify(path: str | Path) -> dict[str, str]:
     absent = [name for name in _HASHES if name not in metadata]
     if absent:
         raise CheckpointError(
-            f"{path}: found no {absent[0]} in its metadata, wanted a file of tools/publish.py"
+            f"{path}: found no {absent[0]} in its metadata, wanted a file of echozoo publish"
         )
     found = (weights_sha256(load_safely(path)), metadata_sha256(metadata))
     for name, digest in zip(_HASHES, found, strict=True):

@@ -151,7 +151,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read the config that a published file of weights carries: JSON, so that none of it runs.
 
     Args:
-        path: What `tools/publish.py` has written.
+        path: What `echozoo publish` has written.
 
     Raises:
         CheckpointError: As `read_metadata`, and where no config is inside.
@@ -162,7 +162,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         config = None
     if not isinstance(config, dict):
         raise CheckpointError(
-            f"{path}: carries no config, wanted a file of tools/publish.py: give the config too"
+            f"{path}: carries no config, wanted a file of echozoo publish: give the config too"
         )
     return config
 

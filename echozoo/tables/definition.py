@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from echozoo import zoo
 from echozoo.engine.config_options import closest
 from echozoo.errors import ConfigError
 from echozoo.tables.quantities import QUANTITIES
@@ -20,7 +21,7 @@ class Row:
 
     Attributes:
         name: Heading of the row.
-        config: Config file, relative to the table's folder or the one above it.
+        config: Config file, relative to the table's folder, the one above it, or the zoo's.
         published: Published numbers, as printed there, by the table's keys.
         options: Keys of the config that differ for this row, dotted.
         starts_from: Row, or config, whose trained weights this one starts from.
@@ -112,13 +113,14 @@ def _row(values: dict[str, Any], path: Path) -> Row:
     name = values.get("name", "without a name") if isinstance(values, dict) else values
     where = f"{path}: row {name!r}"
     _check_keys(values, Row, set(), where)
-    places = [folder / values["config"] for folder in (path.parent, path.parent.parent)]
+    folders = (path.parent, path.parent.parent, zoo.CONFIGS)
+    places = [folder / values["config"] for folder in folders]
     config = next((place for place in places if place.is_file()), None)
     if config is None:
         names = {file.name for place in places for file in place.parent.glob("*.py")}
         raise ConfigError(
             f"{where}: no config {values['config']!r}{closest(values['config'], names)} "
-            f"(looked in {places[0].parent} and {places[1].parent})"
+            f"(looked in {', '.join(str(place.parent) for place in places)})"
         )
     return Row(**{**values, "config": config})
 

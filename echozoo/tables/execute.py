@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import echozoo
 from echozoo import run_folder
 from echozoo.engine import failures
 from echozoo.engine.lock import claimed
@@ -35,25 +36,35 @@ class Workshop:
     """What runs are made with.
 
     Attributes:
-        tools: Folder of train.py, test.py and dist_train.sh, dist_test.sh.
         data_root: Folder of the data set.
         gpus: GPUs, and so processes, of each run.
+        program: What Python runs: the command echozoo.
     """
 
-    tools: Path
     data_root: str
     gpus: int = 1
+    program: tuple[str, ...] = ("-m", "echozoo")
 
     def command(self, run: Run, step: str) -> list[str]:
-        """Return the command line of a step of a run."""
-        before = [str(run.config)]
+        """Return the command line of a step of a run; several processes meet at ``PORT``."""
+        before = [*self.program, step, str(run.config)]
         if step == TEST:
             before.append(str(run.folder) if run.weights is None else run.weights)
         places = ["--data-root", self.data_root, "--work-dir", str(run.folder)]
         options = [*run.options(), *places, *(["--resume"] if step == TRAIN else [])]
         if self.gpus > 1:
-            return [str(self.tools / f"dist_{step}.sh"), *before, str(self.gpus), *options]
-        return [sys.executable, str(self.tools / f"{step}.py"), *before, *options]
+            port = os.environ.get("PORT", "29500")
+            count = [f"--nproc-per-node={self.gpus}", f"--master-port={port}"]
+            before = ["-m", "echozoo.engine.torchrun", *count, *before]
+            options += ["--launcher", "pytorch"]
+        return [sys.executable, *before, *options]
+
+    def environment(self, threads: int) -> dict[str, str]:
+        """Return the variables of a step's processes, which find this very package."""
+        home = str(Path(echozoo.__file__).parents[1])
+        path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+        shared = {"OMP_NUM_THREADS": str(threads)} if self.gpus > 1 else {}
+        return {**os.environ, "PYTHONPATH": path, **shared}
 
 
 def steps_left(run: Run) -> list[str]:
@@ -101,7 +112,7 @@ def execute(
             if parent in failed and TRAIN in steps_left(parent):
                 raise EchoZooError(f"starts from {parent.name}, which failed")
             if steps:
-                busy = f"{run.folder}: another run_table.py works on this run; let it end, or"
+                busy = f"{run.folder}: another `echozoo table` works on this run; let it end, or"
                 with claimed(run.folder / ".table", f"{busy} choose other --rows"):
                     for step in steps:
                         show(f"{name}: {step}ing ({run.folder})")
@@ -134,7 +145,7 @@ def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
         begin = file.tell()
         process = subprocess.Popen(
             workshop.command(run, step),
-            env=os.environ | {"PYTHON": sys.executable},
+            env=workshop.environment(record.threads),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -91,7 +91,7 @@ class Run:
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     def options(self, parent: str | Path | None = None) -> list[str]:
-        """Return its options of tools/train.py and tools/test.py, but for data and folder.
+        """Return its options of echozoo train and echozoo test, but for data and folder.
 
         Args:
             parent: How to name the run that this one starts from; None is by its folder.
@@ -223,9 +223,7 @@ def _plan_test(table: TableDefinition, row: Row, settings: Settings) -> PlannedR
     weights = run.read_config().model.get("pretrained")
     weights = weights.get("path") if isinstance(weights, Mapping) else weights
     if weights:
-        absent = (
-            "" if Path(weights).is_file() else f"{weights} is absent; tools/download_weights.py"
-        )
+        absent = "" if Path(weights).is_file() else f"{weights} is absent; echozoo download"
         return PlannedRow(row, (replace(run, weights=weights),), absent)
     run = replace(run, weights="")
     try:

@@ -119,7 +119,7 @@ def picture(path: Path) -> str:
         with Image.open(path) as image:
             image = image.convert("RGB")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no picture ({error}); run tools/test.py again") from error
+        raise DataError(f"{path}: no picture ({error}); run echozoo test again") from error
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
     data = io.BytesIO()
     image.save(data, "JPEG", quality=82, optimize=True)

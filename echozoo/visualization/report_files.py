@@ -48,7 +48,7 @@ def read_run(folder: str | Path) -> TestRun:
     """Read the folder of a test.
 
     Args:
-        folder: The work folder that tools/test.py wrote ``results.json`` into.
+        folder: The work folder that echozoo test wrote ``results.json`` into.
 
     Returns:
         What is there.
@@ -58,10 +58,10 @@ def read_run(folder: str | Path) -> TestRun:
     """
     folder = Path(folder)
     if not (folder / "results.json").is_file():
-        raise DataError(f"{folder}: no results.json here; run tools/test.py with this folder first")
+        raise DataError(f"{folder}: no results.json here; run echozoo test with this folder first")
     results = read_json(folder / "results.json", dict)
     if not isinstance(results.get("summaries"), list):
-        raise DataError(f"{folder / 'results.json'}: no summaries in it; run tools/test.py again")
+        raise DataError(f"{folder / 'results.json'}: no summaries in it; run echozoo test again")
     try:
         config = find_config(folder)
     except ConfigError:
@@ -133,11 +133,11 @@ def read_json(path: Path, kind: type) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run tools/test.py again") from error
+        raise DataError(f"{path}: cannot be read ({error}); run echozoo test again") from error
     if not isinstance(content, kind):
         raise DataError(
             f"{path}: holds a {type(content).__name__}, wanted a {kind.__name__};"
-            " run tools/test.py again"
+            " run echozoo test again"
         )
     return content
 
@@ -161,7 +161,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="") as file:
             return [_row(row) for row in csv.DictReader(file)]
     except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run tools/test.py again") from error
+        raise DataError(f"{path}: cannot be read ({error}); run echozoo test again") from error
 
 
 def _row(cells: Mapping[str, str]) -> dict[str, Any]:

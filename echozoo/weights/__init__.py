@@ -1,7 +1,7 @@
 """Trained models that come with the zoo, by the name of their config.
 
 ``NAME.safetensors`` holds the weights in half precision, the config that built the model and
-where they are from; ``NAME.md`` beside it is its card. `tools/publish.py --half` writes both.
+where they are from; ``NAME.md`` beside it is its card. `echozoo publish --half` writes both.
 """
 
 from __future__ import annotations

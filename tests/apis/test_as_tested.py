@@ -1,4 +1,4 @@
-"""What tools/test.py measures is what tools/infer.py writes, frame by frame."""
+"""What echozoo test measures is what echozoo infer writes, frame by frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def from_test(config: Path, run: Path, data: Path, folder: Path) -> dict[tuple, dict[str, str]]:
-    """Rows of tools/test.py's table by film, frame and structure."""
+    """Rows of echozoo test's table by film, frame and structure."""
     command = [
         sys.executable, str(ROOT / "tools" / "test.py"), str(config),
         str(run / "best_x_epoch_1.pth"), "--data-root", str(data), "--work-dir", str(folder),

@@ -1,9 +1,8 @@
-"""One film through tools/infer.py, `EchoInferencer` and the page: the same masks and numbers."""
+"""One film through echozoo infer, `EchoInferencer` and the page: the same masks and numbers."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import sys
@@ -17,6 +16,7 @@ import torch
 from film_files import moving_disc
 
 from echozoo.apis import EchoInferencer, load_model
+from echozoo.cli import infer
 from echozoo.films.io import read_volume, write_volume
 from echozoo.postprocessing import Postprocessing
 
@@ -48,10 +48,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def from_tool(run: Path, film: Path, out: Path, steps: list[dict], prompts: dict | None) -> Seen:
-    """Run tools/infer.py as a command does; its steps of postprocessing stand in the config."""
-    spec = importlib.util.spec_from_file_location("infer", ROOT / "tools" / "infer.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    """Run `echozoo infer` as a command does; its steps of postprocessing stand in the config."""
     config = out / "with_steps.py"
     base = str(run / "tiny.py")
     config.write_text(f"_base_ = {base!r}\nmodel = dict(postprocessing={steps!r})\n")
@@ -60,9 +57,9 @@ def from_tool(run: Path, film: Path, out: Path, steps: list[dict], prompts: dict
         (out / "clicks.json").write_text(json.dumps(prompts))
         arguments += ["--prompts", out / "clicks.json"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["infer.py", *map(str, arguments)])
+        patch.setattr(sys, "argv", ["infer", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            tool.main()
+            infer.main()
     assert stop.value.code == 0
     folder = out / "p1_4CH"
     summary = json.loads((folder / "summary.json").read_text())

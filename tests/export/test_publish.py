@@ -184,7 +184,7 @@ def test_card_says_what_it_is_and_is_not(published):
         "frames of one clip together, in order",
         "non-commercial",
         "IEEE TMI 38(9)",
-        f"python tools/test.py my_tra.py {published.weights.name}",
+        f"echozoo test my_tra.py {published.weights.name}",
         f"--verify {published.weights.name}",
         verify(published.weights)["weights_sha256"],
     ):

@@ -95,7 +95,7 @@ def test_other_weights_under_the_same_texts_are_noticed(file):
 @pytest.mark.parametrize("texts", [None, {}, {"weights_sha256": "0" * 64}])
 def test_a_file_without_hashes(tmp_path, texts):
     save_file(WEIGHTS, tmp_path / "w.safetensors", metadata=texts)
-    with pytest.raises(CheckpointError, match="wanted a file of tools/publish.py"):
+    with pytest.raises(CheckpointError, match="wanted a file of echozoo publish"):
         verify(tmp_path / "w.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""What tools/infer.py writes is what tools/test.py measures: the same masks, the same numbers."""
+"""What echozoo infer writes is what echozoo test measures: the same masks, the same numbers."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from echozoo.tables.execute import Workshop, duration, execute, last_error, step
 from echozoo.tables.record import read_record
 from echozoo.tables.runs import Run, Settings, plan_table, runs_of
 
-# Both tools: note the call, do what the file `behave` says, leave what the real ones leave.
+# Both commands: note the call, do what the file `behave` says, leave what the real ones leave.
 TOOL = """
 import os, signal, sys, time
 from pathlib import Path
 # What a shell starts in the background ignores Ctrl-C, and so would this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-tool, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
+tool, *arguments = sys.argv[1:]
 folder = Path(arguments[arguments.index("--work-dir") + 1])
 calls = Path(__file__).parent / "calls"
 with calls.open("a") as file:
@@ -57,12 +57,9 @@ with claimed(Path(sys.argv[1]), "taken"):
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("train", "test"):
-        (tools / f"{name}.py").write_text(TOOL)
-    (tools / "calls").touch()
-    return Workshop(tools, "data")
+    (tmp_path / "tool.py").write_text(TOOL)
+    (tmp_path / "calls").touch()
+    return Workshop("data", program=(str(tmp_path / "tool.py"),))
 
 
 @pytest.fixture
@@ -83,7 +80,7 @@ def behave(run: Run, code: str) -> None:
 
 
 def calls(workshop: Workshop) -> list[str]:
-    return (workshop.tools / "calls").read_text().splitlines()
+    return Path(workshop.program[0]).with_name("calls").read_text().splitlines()
 
 
 def test_all_is_trained_and_tested_once(runs, workshop) -> None:
@@ -206,7 +203,9 @@ def test_a_run_that_another_process_works_on_is_left_alone(runs, workshop) -> No
     )
     assert other.stdout.readline() == b"held\n"
     failures = execute(runs[2:], workshop, lambda line: None)
-    assert failures[runs[2]].startswith(f"{runs[2].folder}: another run_table.py works on this run")
+    assert failures[runs[2]].startswith(
+        f"{runs[2].folder}: another `echozoo table` works on this run"
+    )
     assert calls(workshop) == []
     other.kill()  # the lock goes with it
     other.wait()
@@ -221,13 +220,20 @@ def test_a_model_that_cannot_be_built_is_a_failure(runs, workshop, tmp_path) -> 
     assert "no model is named 'UNot'; did you mean UNet?" in failures[runs[2]]
 
 
-def test_several_gpus_go_through_the_scripts(runs, tmp_path) -> None:
-    workshop = Workshop(tmp_path, "data", gpus=4)
-    train, test = (workshop.command(runs[2], step) for step in ("train", "test"))
-    name, folder = str(runs[2].config), str(runs[2].folder)
-    assert train[:3] == [str(tmp_path / "dist_train.sh"), name, "4"]
-    assert test[:4] == [str(tmp_path / "dist_test.sh"), name, folder, "4"]
-    assert train[3:][-1] == "--resume"
+def test_several_processes_share_a_run(runs, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PORT", "29999")
+    (tmp_path / "tool.py").write_text(
+        "import os, sys\n"
+        "names = 'WORLD_SIZE', 'OMP_NUM_THREADS', 'MASTER_PORT'\n"
+        "print(*sys.argv[1:3], *(os.environ[name] for name in names), sys.argv[-1], flush=True)"
+    )
+    run = runs[2]
+    workshop = Workshop("data", gpus=2, program=(str(tmp_path / "tool.py"),))
+    assert execute([run], workshop, lambda line: None) == {}
+    threads = read_record(run.folder).threads
+    for step in ("train", "test"):
+        lines = (run.folder / f"{step}.log").read_text().splitlines()
+        assert lines == 2 * [f"{step} {run.config} 2 {threads} 29999 pytorch"]
 
 
 def test_the_last_error_of_this_attempt(tmp_path) -> None:

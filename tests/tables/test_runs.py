@@ -114,7 +114,7 @@ def test_published_weights_are_tested_where_they_are(write_definition, tmp_path,
     monkeypatch.chdir(tmp_path)
     (row,) = plan(path, scale=None).rows
     assert [run.weights for run in row.runs] == ["checkpoints/sam_vit_b_01ec64.pth"]
-    assert "is absent; tools/download_weights.py" in row.obstacle
+    assert "is absent; echozoo download" in row.obstacle
     assert runs_of([row]) == []
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "sam_vit_b_01ec64.pth").touch()

@@ -339,7 +339,7 @@ def test_says_what_the_model_sees_and_how_it_was_trained(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("results.json", None, "no results.json here; run tools/test.py"),
+        ("results.json", None, "no results.json here; run echozoo test"),
         ("results.json", "{", "results.json: cannot be read"),
         ("results.json", "[]", "holds a list, wanted a dict"),
         ("results.json", "{}", "no summaries"),

@@ -64,7 +64,7 @@ class TemporalConsistencyMetric(CaseMetric):
     can be judged, all are NaN, not 0, but for the numbers of frames and sequences.
 
     Args:
-        limits: Bounds and thresholds: "camus", a JSON file of tools/derive_temporal_limits.py, or
+        limits: Bounds and thresholds: "camus", a JSON file of echozoo limits, or
             the content of one.
         report: Show the table, with intervals over patients, and write files.
         out_dir: Folder for ``temporal.json`` (definitions, limits with provenance, counts),

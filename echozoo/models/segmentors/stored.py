@@ -30,16 +30,16 @@ class StoredMasks(WholeFilms, BaseModel):
     the folder holds, at any depth, one of
 
     - ``patient0001_4CH_ED_gt.nii.gz`` (or ``.nii``, ``.mhd``): as CAMUS names masks,
-    - ``patient0001_4CH_ED/labels.nii.gz``: as ``tools/infer.py`` writes them,
+    - ``patient0001_4CH_ED/labels.nii.gz``: as ``echozoo infer`` writes them,
     - ``patient0001_4CH_ED.nii.gz``: the same name; of a CAMUS film also ``patient0001_4CH.nii.gz``,
 
     with the image's frames in its order. They are put on its grid by their geometry, as the masks
-    of a data set are. ``tools/export_nnunet.py`` makes such a folder of nnU-Net's predictions.
+    of a data set are. ``echozoo nnunet`` makes such a folder of nnU-Net's predictions.
 
     Args:
         folder: The folder.
         labels: Which value means what, ``dict(lv=1)``; 0 is background. By default those of the
-            data set's own masks, but of ``labels.nii.gz`` those of ``tools/infer.py``: 1 LV cavity,
+            data set's own masks, but of ``labels.nii.gz`` those of ``echozoo infer``: 1 LV cavity,
             2 myocardium, 3 left atrium. CAMUS's are the same.
         data_preprocessor: Stacks the clips of a batch.
         postprocessing: Steps on masks and on films (see `echozoo.postprocessing`).

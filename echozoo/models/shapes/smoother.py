@@ -113,7 +113,7 @@ def load_shape_codes(path: str | Path) -> ShapeCodes:
         model.load_state_dict(weights)
     except (KeyError, IndexError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: not the weights of ShapeCodes; train them: tools/train.py"
+            f"{path}: not the weights of ShapeCodes; train them: echozoo train"
             " configs/shape_code.py --data-root PATH"
         ) from error
     if not torch.isfinite(model.bounds).all():

@@ -1,4 +1,4 @@
-"""Label maps on disk as a model, through tools/test.py's own path."""
+"""Label maps on disk as a model, through echozoo test's own path."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def test_a_runs_folder_is_all_that_a_test_needs(run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["toy.py", "RUN"], "RUN was trained with --scale tiny; tools/test.py RUN needs neither"),
-        (["other.py", "RUN"], "RUN was trained with toy.py and with --scale tiny; tools/test.py"),
+        (["toy.py", "RUN"], "RUN was trained with --scale tiny; echozoo test RUN needs neither"),
+        (["other.py", "RUN"], "RUN was trained with toy.py and with --scale tiny; echozoo test"),
         (["toy.py", "RUN/epoch_2.pth"], "RUN was trained with --scale tiny"),
         (["RUN", "--scale", "huge"], "RUN/toy.py was trained with --scale tiny; leave it out"),
     ],

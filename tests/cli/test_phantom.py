@@ -1,22 +1,21 @@
-"""tools/make_phantom.py from the command line."""
+"""echozoo phantom from the command line."""
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 
+from echozoo.cli import phantom as command
 from echozoo.datasets.camus import CAMUSDataset
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "make_phantom.py"
-OPTIONS = ["--patients=3", "--seed=4", "--spacing=2", "--processes=1", "--frames", "3", "4"]
+OPTIONS = ["--patients=3", "--seed=4", "--spacing=2", "--workers=1", "--frames", "3", "4"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> int | str:
-    monkeypatch.setattr("sys.argv", [TOOL.name, *argv])
+    monkeypatch.setattr("sys.argv", ["phantom", *argv])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(TOOL), run_name="__main__")
+        command.main()
     return caught.value.code
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
+from echozoo.cli import infer as command
 from echozoo.engine.config_file import load_config
 from echozoo.films.io import read_volume
 from echozoo.registry import MODELS
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 _base_ = "{configs}/unet.py"
 model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
@@ -45,14 +44,10 @@ def samus_run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def infer(monkeypatch: pytest.MonkeyPatch):
-    spec = importlib.util.spec_from_file_location("infer", ROOT / "tools" / "infer.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
     def call(*arguments: object) -> int | str:
-        monkeypatch.setattr("sys.argv", ["infer.py", *map(str, arguments)])
+        monkeypatch.setattr("sys.argv", ["infer", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            tool.main()
+            command.main()
         return stop.value.code
 
     return call

@@ -2,18 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from echozoo.cli import measure as command
 from echozoo.datasets.info import read_info
 from echozoo.films.io import read_volume, write_volume
 from echozoo.phantom import PhantomOptions, write_phantom
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "measure.py"
 
 
 @pytest.fixture
@@ -21,9 +19,9 @@ def measure(monkeypatch, capsys):
     """Run the tool in this process: its exit status and what it printed."""
 
     def run(*argv) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", [TOOL.name, *map(str, argv), "--workers", "1"])
+        monkeypatch.setattr("sys.argv", ["measure", *map(str, argv), "--workers", "1"])
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
+            command.main()
         code = ended.value.code
         if isinstance(code, str):
             return 1, code
@@ -170,7 +168,7 @@ def rewrite(path: Path, change, spacing=None) -> None:
 def test_masks_that_do_not_fit_are_refused(
     generated: Path, tmp_path: Path, measure, change, spacing, words, images
 ) -> None:
-    """As tools/check_dataset.py refuses them; without its image, a mask says less."""
+    """As echozoo check refuses them; without its image, a mask says less."""
     root = tmp_path / "data"
     shutil.copytree(generated / "database_nifti", root)
     patient = sorted(root.iterdir())[0]

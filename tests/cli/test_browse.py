@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "browse_dataset.py"
+from echozoo.cli import browse as command
 
 MODULE = """
 import torch
@@ -45,12 +44,9 @@ def config(tmp_path: Path) -> Path:
 
 
 def browse(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str:
-    monkeypatch.setattr("sys.argv", ["browse_dataset.py", *map(str, arguments)])
-    spec = importlib.util.spec_from_file_location("browse_dataset", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    monkeypatch.setattr("sys.argv", ["browse", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        tool.main()
+        command.main()
     return stop.value.code
 
 

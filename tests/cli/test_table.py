@@ -1,4 +1,4 @@
-"""tools/run_table.py as a user starts it: interrupted, resumed, collected."""
+"""echozoo table as a user starts it: interrupted, resumed, collected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import random
-import runpy
 import shlex
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from echozoo.cli import table as command
 from echozoo.models.weight_files import weights_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,9 +58,9 @@ def run_tool(tmp_path, monkeypatch, capsys) -> Iterator[Callable]:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     def run(*args: object) -> tuple[int | str, str]:
-        monkeypatch.setattr(sys, "argv", [TOOL, *map(str, args)])
+        monkeypatch.setattr(sys, "argv", ["echozoo table", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(TOOL, run_name="__main__")
+            command.main()
         return ended.value.code, "".join(capsys.readouterr())
 
     yield run
@@ -185,7 +185,7 @@ def test_printed_commands_run_what_is_left_and_stored_masks_need_no_weights(
     assert [name.split("-")[0] for name in names] == ["# unet", "# unet", "# stored"]
     assert not (tmp_path / "work_dirs").exists(), "nothing has run"
     stored = shlex.split(commands[-1])
-    assert stored[:2] == ["python", "tools/run_table.py"]
+    assert stored[:2] == ["echozoo", "table"]
     assert stored[-2:] == ["--rows", "other"]
 
     status, out = run_tool(*stored[2:])

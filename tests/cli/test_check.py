@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echozoo.cli import check as command
 from echozoo.films.io import write_volume
 from echozoo.phantom import PhantomOptions, write_phantom
 
@@ -19,24 +19,14 @@ LABEL = np.tile(np.arange(32, dtype=np.uint8) % 4, (24, 1))
 FRAMES = 5
 
 
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("check_dataset", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["check_dataset"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["check_dataset"]
-
-
 @pytest.fixture
-def check(tool, monkeypatch, capsys):
+def check(monkeypatch, capsys):
     """Run the tool in this process: its exit status and what it printed."""
 
     def run(root) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["check_dataset.py", str(root), "--processes", "1"])
+        monkeypatch.setattr(sys, "argv", ["check", str(root), "--workers", "1"])
         with pytest.raises(SystemExit) as ended:
-            tool.main()
+            command.main()
         code = ended.value.code
         if isinstance(code, str):
             return 1, code

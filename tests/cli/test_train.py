@@ -1,4 +1,4 @@
-"""tools/train.py and tools/test.py as a user starts them, on a toy network."""
+"""echozoo train and echozoo test as a user starts them, on a toy network."""
 
 from __future__ import annotations
 

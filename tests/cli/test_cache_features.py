@@ -1,4 +1,4 @@
-"""tools/train.py --cache-features as a user starts it, in one process and in two."""
+"""echozoo train --cache-features as a user starts it, in one process and in two."""
 
 from __future__ import annotations
 

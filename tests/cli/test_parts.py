@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 from torch import nn
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "list_modules.py"
-spec = importlib.util.spec_from_file_location("list_modules", TOOL)
-list_modules = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(list_modules)
+from echozoo.cli import parts
 
 
 @pytest.fixture
@@ -20,10 +15,10 @@ def show(monkeypatch, capsys):
     """Run the tool on a wide screen and return what it prints, a row a line."""
 
     def show(*args: str) -> list[str]:
-        monkeypatch.setattr(sys, "argv", ["list_modules.py", *args])
-        monkeypatch.setattr(list_modules, "Console", lambda width: Console(width=200))
+        monkeypatch.setattr(sys, "argv", ["parts", *args])
+        monkeypatch.setattr(parts, "Console", lambda width: Console(width=200))
         with pytest.raises(SystemExit) as end:
-            list_modules.main()
+            parts.main()
         assert end.value.code == 0
         return capsys.readouterr().out.splitlines()
 
@@ -32,8 +27,8 @@ def show(monkeypatch, capsys):
 
 def test_every_part_is_listed_with_its_kind_and_a_line(show):
     rows = show()
-    for kind, node in list_modules.kinds().items():
-        for name, part in list_modules.own_parts(node):
+    for kind, node in parts.kinds().items():
+        for name, part in parts.own_parts(node):
             row = next(row for row in rows if re.search(rf"│ {name} +│", row))
             cells = [cell.strip() for cell in row.strip("│").split("│")]
             assert cells[0] == kind
@@ -65,9 +60,9 @@ def test_upstream_on_demand(show):
 
 
 def test_unknown_kind_names_the_closest(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["list_modules.py", "--kind", "modle"])
+    monkeypatch.setattr(sys, "argv", ["parts", "--kind", "modle"])
     with pytest.raises(SystemExit, match=r"no such kind; did you mean model\?"):
-        list_modules.main()
+        parts.main()
 
 
 class Sized(nn.Linear):
@@ -85,4 +80,4 @@ class NeedsMore(nn.Linear):
     [(Sized, "769 (embed_dims=768)"), (NeedsMore, ""), (nn.Identity, ""), (dict, "")],
 )
 def test_size_of_a_part(part, shown):
-    assert list_modules.parameters(part) == shown
+    assert parts.parameters(part) == shown

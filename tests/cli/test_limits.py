@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from echozoo.cli import limits as command
 from echozoo.evaluation.functional.attributes import ATTRIBUTES, film_attributes
 from echozoo.evaluation.functional.temporal import judge
 from echozoo.evaluation.limits import load_limits
 from echozoo.films.io import read_volume, write_volume
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "derive_temporal_limits.py"
 STRUCTURES = ("lv", "myo", "la")
 
 
@@ -21,9 +20,9 @@ def derive(monkeypatch, capsys):
     """Run the tool in this process: its exit status and what it printed."""
 
     def run(*argv) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", [TOOL.name, *map(str, argv), "--workers", "1"])
+        monkeypatch.setattr("sys.argv", ["limits", *map(str, argv), "--workers", "1"])
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOL), run_name="__main__")
+            command.main()
         code = ended.value.code
         if isinstance(code, str):
             return 1, code

@@ -1,9 +1,8 @@
-"""tools/count_clicks.py: every labelled structure is clicked on, and the table adds up."""
+"""`echozoo clicks`: every labelled structure is clicked on, and the table adds up."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 from collections import Counter
 from pathlib import Path
 
@@ -11,18 +10,9 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
+from echozoo.cli import clicks as tool
 from echozoo.engine.config_file import load_config
 from echozoo.registry import MODELS
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "count_clicks.py"
-
-
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location("count_clicks", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run_of(configs: Path, name: str, folder: Path) -> Path:
@@ -37,12 +27,12 @@ def run_of(configs: Path, name: str, folder: Path) -> Path:
 
 
 def test_every_structure_of_every_labelled_frame(
-    tool, tiny_configs, phantom, tmp_path, monkeypatch, capsys
+    tiny_configs, phantom, tmp_path, monkeypatch, capsys
 ):
     run = run_of(tiny_configs, "samus_tra", tmp_path)
     out = tmp_path / "out" / "clicks.csv"
     arguments = (run, "--data-root", phantom, "--most", 2, "--goal", 0.99, "-o", out)
-    monkeypatch.setattr("sys.argv", ["count_clicks.py", *map(str, arguments)])
+    monkeypatch.setattr("sys.argv", ["clicks", *map(str, arguments)])
     with pytest.raises(SystemExit, match="0"):
         tool.main()
     rows = list(csv.DictReader(out.open()))
@@ -56,14 +46,14 @@ def test_every_structure_of_every_labelled_frame(
     assert f"{len(frames):5}           2.00  {len(frames):5}" in printed
 
 
-def test_a_model_without_clicks_is_refused(tool, tiny_configs, phantom, tmp_path, monkeypatch):
+def test_a_model_without_clicks_is_refused(tiny_configs, phantom, tmp_path, monkeypatch):
     run = run_of(tiny_configs, "unet", tmp_path)
-    monkeypatch.setattr("sys.argv", ["count_clicks.py", str(run), "--data-root", str(phantom)])
+    monkeypatch.setattr("sys.argv", ["clicks", str(run), "--data-root", str(phantom)])
     with pytest.raises(SystemExit, match="takes no prompts, wanted a model that takes clicks"):
         tool.main()
 
 
-def test_the_table_counts_who_never_got_there_as_the_most(tool):
+def test_the_table_counts_who_never_got_there_as_the_most():
     lines = [
         tool.Line("a", 0, "lv", [0.5, 0.95]),
         tool.Line("a", 1, "lv", [0.92]),

@@ -1,8 +1,7 @@
-"""tools/export_nnunet.py there and back, with the references as nnU-Net's predictions."""
+"""`echozoo nnunet` there and back, with the references as nnU-Net's predictions."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -12,13 +11,11 @@ import numpy as np
 import pytest
 from clinic import PART, write_clinic, write_config
 
+from echozoo.cli import nnunet as tool
 from echozoo.engine import launch
 from echozoo.films.io import read_volume, write_volume
+from echozoo.zoo import CONFIGS
 
-ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("nnunet", ROOT / "tools" / "export_nnunet.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 DATASET = ("--dataset", "split=ratio", "structures=(lv,la)")
 
 
@@ -28,7 +25,7 @@ def start(monkeypatch, capsys):
     monkeypatch.delenv("CAMUS_ROOT", raising=False)
 
     def run(*args: object) -> tuple[object, str]:
-        monkeypatch.setattr(sys, "argv", ["export_nnunet.py", *map(str, args)])
+        monkeypatch.setattr(sys, "argv", ["nnunet", *map(str, args)])
         code = None
         try:
             tool.main()
@@ -54,7 +51,7 @@ def test_there_and_back(start, make_camus, tmp_path, frames):
     root = make_camus(patients=4, frames=3, info="ED: 3\nES: 1\n")  # films stored backwards
     folder, predicted, masks = tmp_path / "Dataset042_X", tmp_path / "predicted", tmp_path / "masks"
     data = (*DATASET, f"frames={frames}")
-    code, _ = start(folder, ROOT / "configs" / "unet.py", "--data-root", root, *data)
+    code, _ = start(folder, CONFIGS / "unet.py", "--data-root", root, *data)
     assert code in (None, 0)
 
     described = json.loads((folder / "dataset.json").read_text())
@@ -88,7 +85,7 @@ def test_there_and_back(start, make_camus, tmp_path, frames):
 def test_a_data_set_with_other_structures_and_values(start, tmp_path):
     root, predicted, masks = (tmp_path / name for name in ("data", "predicted", "masks"))
     write_clinic(root)
-    config = write_config(tmp_path, ROOT / "configs" / "stored.py")
+    config = write_config(tmp_path, CONFIGS / "stored.py")
     folder = tmp_path / "Dataset042_Clinic"
     code, _ = start(folder, config, "--data-root", root)
     assert code in (None, 0)
@@ -122,7 +119,7 @@ def dice(
     args = tool.argparse.ArgumentParser()
     args.add_argument("config")
     launch.add_options(args)
-    options = [str(config or ROOT / "configs" / "stored.py"), "--data-root", str(root)]
+    options = [str(config or CONFIGS / "stored.py"), "--data-root", str(root)]
     options += [*DATASET, f"frames={frames}"] if frames else []
     options += ["--work-dir", str(work_dir)]
     options += ["--cfg-options", f"model.folder={masks}", "test_dataloader.num_workers=0"]
@@ -139,7 +136,7 @@ def dice(
     ],
 )
 def test_what_cannot_be_is_one_line(start, make_camus, args, said):
-    places = {"CONFIG": ROOT / "configs" / "unet.py", "ROOT": make_camus()}
+    places = {"CONFIG": CONFIGS / "unet.py", "ROOT": make_camus()}
     code, _ = start(*(places.get(arg, arg) for arg in args))
     assert said in code
     assert "\n" not in code

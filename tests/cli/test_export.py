@@ -1,31 +1,25 @@
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
+from echozoo.cli import export
 from echozoo.export.onnx_check import Comparison
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "export_onnx.py"
-spec = importlib.util.spec_from_file_location("export_onnx", TOOL)
-export_onnx = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(export_onnx)
 
 
 def start(monkeypatch, *args: object) -> int | str:
-    monkeypatch.setattr(sys, "argv", ["export_onnx.py", *map(str, args)])
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, args)])
     with pytest.raises(SystemExit) as end:
-        export_onnx.main()
+        export.main()
     return end.value.code
 
 
 def test_prints_how_the_files_compare(monkeypatch, tmp_path, capsys):
     asked = []
     compared = [Comparison("encoder.onnx", 12.34, 1.2e-6, 0.0, 40.0, 10.0)]
-    monkeypatch.setattr(export_onnx, "load_model", lambda *args, **how: asked.append(args))
-    monkeypatch.setattr(export_onnx, "export_onnx", lambda loaded, out: compared)
+    monkeypatch.setattr(export, "load_model", lambda *args, **how: asked.append(args))
+    monkeypatch.setattr(export, "export_onnx", lambda loaded, out: compared)
     assert start(monkeypatch, "samus.py", "samus.pth", "-o", tmp_path) == 0
     assert asked == [("samus.py", "samus.pth")]
     out = capsys.readouterr().out

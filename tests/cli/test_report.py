@@ -1,10 +1,10 @@
-"""tools/test.py, then tools/report.py on what it left."""
+"""echozoo test, then echozoo report on what it left."""
 
 from __future__ import annotations
 
 import csv
+import importlib
 import json
-import runpy
 import sys
 from pathlib import Path
 
@@ -15,13 +15,11 @@ from mmengine.registry import init_default_scope
 
 from echozoo.registry import MODELS
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def run_tool(monkeypatch, name: str, *args: object) -> None:
-    monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, args)])
+    monkeypatch.setattr(sys, "argv", [f"echozoo {name}", *map(str, args)])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+        importlib.import_module(f"echozoo.cli.{name}").main()
     if ended.value.code:
         raise RuntimeError(ended.value.code)
 
@@ -72,9 +70,9 @@ def test_a_page_of_a_tested_run(config, phantom, tmp_path, monkeypatch, capsys):
     assert "TemporalGaussian (sigma_frames=1.0), then LargestComponent" in page
     assert page.count("data:image/jpeg;base64,") == len(kinds)
     assert "ClipEncoderDecoder: UNet, FCNHead" in page
-    assert "tools/test.py" in page
+    assert "echozoo test " in page
 
 
 def test_a_folder_without_results_is_one_line(tmp_path, monkeypatch):
-    with pytest.raises(RuntimeError, match="^error: .*no results.json here; run tools/test.py"):
+    with pytest.raises(RuntimeError, match="^error: .*no results.json here; run echozoo test"):
         run_tool(monkeypatch, "report", tmp_path)

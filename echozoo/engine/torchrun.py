@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """torch.distributed.run, quiet about what the processes have said themselves.
 
 Where a process fails, torch adds a long report of its own; the process's one line drowns in it.

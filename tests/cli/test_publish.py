@@ -1,8 +1,7 @@
-"""tools/publish.py as a user starts it; what it writes is tested with tests/export."""
+"""`echozoo publish` as a user starts it; what it writes is tested with tests/export."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -12,13 +11,9 @@ import torch
 from killing import run_tool
 from mmengine.config import Config
 
+from echozoo.cli import publish
 from echozoo.export.weights_file import write_weights
 from echozoo.registry import MODELS
-
-ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("publish", ROOT / "tools" / "publish.py")
-publish = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(publish)
 
 
 @pytest.fixture
@@ -26,7 +21,7 @@ def main(monkeypatch):
     """Run the tool in this process and return how it ended."""
 
     def main(*args: object) -> int | str:
-        monkeypatch.setattr(sys, "argv", ["publish.py", *map(str, args)])
+        monkeypatch.setattr(sys, "argv", ["publish", *map(str, args)])
         with pytest.raises(SystemExit) as end:
             publish.main()
         return end.value.code

@@ -1,0 +1,58 @@
+"""Show what the network sees: clips after augmentation, with their masks and prompts.
+
+echozoo browse configs/samus_tra.py --data-root /data/CAMUS --num 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from echozoo.engine import failures, launch
+from echozoo.engine.config_file import load_config
+from echozoo.errors import ConfigError, one_line_errors
+from echozoo.registry import DATASETS
+from echozoo.visualization.grid import clip_grid
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a file of configs/")
+    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
+    parser.add_argument("--subset", choices=("train", "val", "test"), default="train")
+    parser.add_argument("--num", type=int, default=4, help="how many clips (default: 4)")
+    parser.add_argument("--height", type=int, default=256, help="of a frame (default: 256 pixels)")
+    parser.add_argument(
+        "-o", "--out", type=Path, default="browse.png", help="picture (default: browse.png)"
+    )
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    """Build the data set, draw clips spread evenly over it, write the picture."""
+    args = parse_args()
+    if args.num < 1 or args.height < 1:
+        raise ConfigError(f"--num {args.num} --height {args.height}: both are 1 or more")
+    with failures.one_line():
+        cfg = load_config(args.config)
+        init_default_scope(cfg.get("default_scope", "echozoo"))
+        launch.set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), {})
+        loader = cfg.get(f"{args.subset}_dataloader")
+        if not loader:
+            raise ConfigError(f"{args.config}: it has no {args.subset}_dataloader to show")
+        dataset = DATASETS.build(loader["dataset"])
+        indices = np.linspace(0, len(dataset) - 1, min(args.num, len(dataset))).round().astype(int)
+        packed = [dataset[int(index)] for index in indices]
+    picture = clip_grid([(one["inputs"], one["data_samples"]) for one in packed], args.height)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(args.out)
+    print(f"{args.out}: {len(packed)} of {len(dataset)} clips")

@@ -1,0 +1,90 @@
+"""Test a checkpoint on a config's test set: tables on the screen, as CSV and as JSON.
+
+A run's folder is enough: its own config is taken, at the scale that it was trained at. A config
+is Python code, a run's own too: test only runs that you trust.
+
+echozoo test work_dirs/samus_tra --data-root /data/CAMUS
+echozoo test configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
+echozoo test configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
+echozoo test configs/stored.py --data-root /data/CAMUS --cfg-options model.folder=MASKS
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+
+from echozoo import run_folder
+from echozoo.engine import failures, launch
+from echozoo.engine.distributed import process_group
+from echozoo.engine.fitting import check_fit
+from echozoo.errors import ConfigError, one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a file of configs/, or a run's folder or checkpoint")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="a checkpoint, published weights, or a run's folder (its best checkpoint, else last); "
+        "none, or '', for a model without weights",
+    )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise the encoder's linear layers, on the CPU; results go to RUN/int8",
+    )
+    parser.add_argument(
+        "--postprocess",
+        nargs="*",
+        metavar="STEP",
+        help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
+    )
+    launch.add_options(parser)
+    return parser.parse_args()
+
+
+@one_line_errors
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    with process_group(), failures.one_line():
+        if Path(args.config).is_dir() or Path(args.config).suffix == ".pth":
+            args.checkpoint = args.checkpoint or args.config
+            run = Path(args.config)
+            args.config = str(run_folder.find_config(run if run.is_dir() else run.parent))
+        if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
+            args.work_dir = str(Path(args.checkpoint, "int8" if args.int8 else ""))
+        cfg = launch.read_config(args)
+        cfg.load_from, cfg.resume = None, False
+        if args.checkpoint:
+            cfg.load_from = run_folder.checkpoint_file(args.checkpoint, best=True)
+        if args.postprocess is not None:
+            cfg.model.postprocessing = [dict(type=step) for step in args.postprocess]
+        launch.forget_pretrained(cfg)  # the checkpoint has all weights
+        launch.overlap_clips(cfg)
+        launch.collect_results(cfg)
+        if args.int8:
+            test_in_int8(cfg, args.amp)
+        if args.checkpoint:
+            check_fit(cfg)
+        with failures.full_disk(Path(cfg.work_dir)):
+            runner = launch.build_runner(cfg, args.fast_cpu)
+            if not args.checkpoint and any(True for _ in runner.model.parameters()):
+                raise ConfigError(
+                    f"{args.config}: no checkpoint: give one, or a run's folder, after the config"
+                )
+            runner.test()
+
+
+def test_in_int8(cfg: Config, amp: str | None) -> None:
+    """Let the runner quantise the model before it tests."""
+    if amp:
+        raise ConfigError("--int8 and --amp: choose one of the two")
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or ()), dict(type="Int8Hook")]
