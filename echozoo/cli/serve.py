@@ -47,10 +47,16 @@ def parse_args() -> argparse.Namespace:
         "--idle-minutes",
         type=float,
         default=30,
-        help="until a film that no page shows is closed (default: %(default)s)",
+        help="until a film that no page shows is closed; its masks are kept (default: %(default)s)",
     )
     parser.add_argument(
         "--no-crop", action="store_true", help="leave films as they are, not cut to their sectors"
+    )
+    parser.add_argument(
+        "--save-dir",
+        type=Path,
+        help="folder that masks and prompts are kept in after each change (default: this user's "
+        "folder of states)",
     )
     parser.add_argument(
         "--spacing", nargs=2, type=float, metavar=("DY", "DX"), help="mm a pixel, of all films"
@@ -74,6 +80,7 @@ def main() -> None:
         hosts=allowed_hosts(args.host),
         crop=not args.no_crop,
         spacing=tuple(args.spacing) if args.spacing else None,
+        save_dir=args.save_dir and args.save_dir.expanduser(),
     )
     execution = args.device, args.int8, args.amp, args.compile, args.fast_cpu
     loaded = load_model(args.config, args.checkpoint, *execution)

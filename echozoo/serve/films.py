@@ -47,6 +47,11 @@ class FilmList:
             raise Refusal(404, f"film {number}: the list has {len(self.names)}")
         return self._folder / self.names[number], self.names[number]
 
+    def facts(self, number: int) -> tuple[str, int]:
+        """Name and bytes of a film's file; no bytes where it is gone."""
+        path = self._folder / self.names[number]
+        return path.name, path.stat().st_size if path.is_file() else 0
+
 
 def _is_film(path: Path) -> bool:
     return path.is_file() and "_gt." not in path.name and is_film_file(path)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from echozoo.datasets.anatomy import choose_structures, join_masks, split_labels
+from echozoo.serve.kept import Layer
 
 
 class MaskStore:
@@ -21,18 +22,29 @@ class MaskStore:
     Args:
         structures: Short names of the model's.
         size: (H, W) of a frame.
+        layers: What `layers` of another one gave; it starts with that.
 
     Attributes:
         changes: For each frame that ever had a mask, how often its masks have changed.
     """
 
-    def __init__(self, structures: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        structures: Sequence[str],
+        size: tuple[int, int],
+        layers: Mapping[str, Layer] | None = None,
+    ) -> None:
         self.structures = tuple(one.short for one in choose_structures(structures))
         self.size = tuple(size)
         self.changes: Counter[int] = Counter()
-        # By frame: a label map, and the structures that were looked for in it.
-        self._clicked: dict[int, tuple[bytes, frozenset[str]]] = {}
-        self._carried: dict[int, tuple[bytes, frozenset[str]]] = {}
+        layers = layers or {}
+        self._clicked: Layer = dict(layers.get("clicked", {}))
+        self._carried: Layer = dict(layers.get("carried", {}))
+        self.changes.update({*self._clicked, *self._carried})
+
+    def layers(self) -> dict[str, Layer]:
+        """All of it as plain data, a copy, to be kept."""
+        return {"clicked": dict(self._clicked), "carried": dict(self._carried)}
 
     def click(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
         """Keep the map (H, W) of CAMUS's labels that the clicks on a frame gave."""

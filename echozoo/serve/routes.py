@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
@@ -19,10 +22,13 @@ from echozoo.apis.prompts import StructurePrompt, check_frame, check_prompt, mak
 from echozoo.serve import downloads, numbers, uploads
 from echozoo.serve.guard import UPLOAD_PATH
 from echozoo.serve.jobs import Job
+from echozoo.serve.kept import plain_prompt
 from echozoo.serve.masks import run_lengths
 from echozoo.serve.server import Server
+from echozoo.serve.store import Place
 from echozoo.serve.uploads import Refusal
 from echozoo.serve.workspace import Workspace
+from echozoo.serve.workspaces import Workspaces
 
 _MASKS_AT_ONCE = 64
 
@@ -62,29 +68,57 @@ def add_films(app: FastAPI, server: Server) -> None:
             "max_upload_bytes": server.options.max_upload_bytes,
         }
 
+    @app.get("/api/films")
+    async def states() -> list[str]:
+        return await run_in_threadpool(server.states)
+
     @app.post("/api/films/{number}", status_code=201)
-    async def open_listed(number: Index, request: Request) -> dict[str, Any]:
+    async def open_listed(number: Index, request: Request, instead: Key = "") -> dict[str, Any]:
         path, name = server.films.get(number)
-        folder = workspaces.reserve()
-        return await _opened(server, folder, path, name, request)
+        folder = workspaces.reserve(instead)
+        facts = server.films.facts(number)
+        with _given_back(workspaces, folder):
+            film = await workspaces.identify(path, name)
+        return await opened(request, instead, film, folder, lambda _: path, name, facts)
 
     @app.post(UPLOAD_PATH, status_code=201)
-    async def upload(request: Request) -> dict[str, Any]:
+    async def upload(request: Request, instead: Key = "") -> dict[str, Any]:
         limit = server.options.max_upload_bytes
         length = request.headers.get("content-length", "0")
         if length.isdigit() and int(length) > limit:
             raise Refusal(413, f"the file is larger than {uploads.megabytes(limit)} MB")
-        folder = workspaces.reserve()
-        try:
+        folder = workspaces.reserve(instead)
+        with _given_back(workspaces, folder):
             path = await uploads.receive_upload(request.stream(), folder, limit)
-        except BaseException:  # a connection that broke, too
-            workspaces.release(folder)
-            raise
-        return await _opened(server, folder, path, "the file", request)
+            film = await workspaces.identify(path, "the file")
+        return await opened(
+            request, instead, film, folder, lambda place: place.take_upload(path), "the file"
+        )
+
+    @app.post("/api/kept/{film}", status_code=201)
+    async def open_kept(film: Key, request: Request, instead: Key = "") -> dict[str, Any]:
+        folder = workspaces.reserve(instead)
+        return await opened(request, instead, film, folder, _upload_of, "the film")
+
+    async def opened(request: Request, instead: str, *given: Any) -> dict[str, Any]:
+        key = await workspaces.open(*given)
+        if await request.is_disconnected():  # nobody will ever ask for it
+            workspaces.close(key)
+            raise Refusal(410, "the page has gone")
+        workspaces.close(instead)
+        return server.describe(key)
 
     @app.get("/api/open/{key}")
     async def describe(key: Key) -> dict[str, Any]:
-        return server.describe(workspaces.get(key))
+        return server.describe(key)
+
+    @app.get("/api/open/{key}/news")
+    async def news(key: Key) -> dict[str, Any]:
+        return server.news(key)
+
+    @app.post("/api/open/{key}/leave", status_code=204)
+    async def leave(key: Key) -> None:
+        workspaces.leave(key)
 
     @app.delete("/api/open/{key}", status_code=204)
     async def close(key: Key) -> None:
@@ -102,18 +136,22 @@ def _hex(colour: tuple[int, int, int]) -> str:
     return "#" + bytes(colour).hex()
 
 
-async def _opened(
-    server: Server, folder: Path, path: Path, shown: str, request: Request
-) -> dict[str, Any]:
+@contextlib.contextmanager
+def _given_back(workspaces: Workspaces, folder: Path) -> Iterator[None]:
+    """Give a place back where no film comes to it, a broken connection included."""
     try:
-        workspace = await run_in_threadpool(server.workspaces.read, path, folder, shown)
+        yield
     except BaseException:
-        server.workspaces.release(folder)
+        workspaces.release(folder)
         raise
-    server.workspaces.add(workspace)
-    if await request.is_disconnected():  # nobody will ever ask for it
-        server.workspaces.close(workspace.key)
-    return server.describe(workspace)
+
+
+def _upload_of(place: Place) -> Path:
+    if place.upload is None:
+        raise Refusal(
+            404, "the film is no longer here: open its file again, what was done on it is kept"
+        )
+    return place.upload
 
 
 def _check_idle(workspace: Workspace) -> None:
@@ -139,6 +177,7 @@ def add_masks(app: FastAPI, server: Server) -> None:
             workspace.click(clicks.frame, there | {clicks.structure: prompt})
 
         await server.on_model(segment)
+        server.workspaces.changed(workspace, key)
         return {"frame": clicks.frame, "masks": shown(workspace, clicks.frame)}
 
     @app.delete("/api/open/{key}/clicks/{frame}/{structure}")
@@ -157,6 +196,7 @@ def add_masks(app: FastAPI, server: Server) -> None:
                 workspace.click(frame, rest)
 
         await server.on_model(segment)
+        server.workspaces.changed(workspace, key)
         return {"frame": frame, "masks": shown(workspace, frame)}
 
     @app.get("/api/open/{key}/masks")
@@ -174,6 +214,22 @@ def add_masks(app: FastAPI, server: Server) -> None:
         workspace = server.workspaces.get(key)
         _check_idle(workspace)
         workspace.clear()
+        server.workspaces.changed(workspace, key)
+
+    @app.get("/api/open/{key}/clicks")
+    async def clicks_given(key: Key) -> list[dict[str, Any]]:
+        prompts = server.workspaces.get(key).prompts
+        return [
+            {"frame": frame, "structure": name, **plain_prompt(prompt)}
+            for frame, given in prompts.items()
+            for name, prompt in given.items()
+        ]
+
+    @app.put("/api/open/{key}/done", status_code=204)
+    async def done(key: Key, is_so: Annotated[bool, Body(embed=True, alias="done")]) -> None:
+        workspace = server.workspaces.get(key)
+        workspace.choices = replace(workspace.choices, done=is_so)
+        server.workspaces.changed(workspace, key)
 
 
 def _checked(server: Server, workspace: Workspace, clicks: Clicks) -> StructurePrompt:
@@ -204,7 +260,7 @@ def add_jobs(app: FastAPI, server: Server) -> None:
         marked = [k for k, given in workspace.prompts.items() if given and k != frame]
         others = {k: workspace.masks.clicked(k) for k in marked}
         carried = partial(workspace.clicks.carry, frame, masks, prompts, others)
-        return _start(workspace, carried, sought)
+        return _start(key, workspace, carried, sought)
 
     @app.post("/api/open/{key}/film", status_code=202)
     async def film(key: Key) -> dict[str, Any]:
@@ -213,12 +269,16 @@ def add_jobs(app: FastAPI, server: Server) -> None:
         if not server.loaded.automatic:
             raise Refusal(422, "this model needs a click; carry its mask through the film")
         loaded = server.loaded
-        return _start(workspace, lambda: label_film(loaded, workspace.film), loaded.structures)
+        film = partial(label_film, loaded, workspace.film)
+        return _start(key, workspace, film, loaded.structures)
 
     def _start(
-        workspace: Workspace, frames: Callable, structures: Collection[str]
+        key: str, workspace: Workspace, frames: Callable, structures: Collection[str]
     ) -> dict[str, Any]:
-        keep = partial(workspace.masks.carry, structures=structures)
+        def keep(frame: int, labels: np.ndarray) -> None:
+            workspace.masks.carry(frame, labels, structures)
+            server.workspaces.changed(workspace, key)
+
         rounds = server.loaded.model.postprocessing.rounds
         workspace.job = Job(workspace.film.num_frames * rounds, keep)
         workspace.job.start(frames, server.on_model)

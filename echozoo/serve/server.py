@@ -13,7 +13,8 @@ from echozoo.apis.views import View, find_view
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.serve.films import FilmList
 from echozoo.serve.options import ServeOptions
-from echozoo.serve.workspace import Workspace, Workspaces
+from echozoo.serve.store import Store, private_folder
+from echozoo.serve.workspaces import Workspaces
 
 
 class Server:
@@ -36,9 +37,9 @@ class Server:
         self.loaded, self.options = loaded, options
         self.structures = choose_structures(loaded.structures)
         self.films = FilmList(options.films)
-        self.workspaces = Workspaces(
-            options, open_film, self._start_clicks, self._find_view, loaded.structures
-        )
+        self.store = Store(options.save_dir or private_folder(), loaded.structures)
+        model_side = self._start_clicks, self._find_view, loaded.structures
+        self.workspaces = Workspaces(options, self.store, open_film, *model_side)
         self._clicks_of = start_clicks
         # One thread: the model is used by one film at a time, and the page stays responsive.
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -67,18 +68,30 @@ class Server:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(min(30.0, self.options.idle_seconds))
+            await asyncio.sleep(min(30.0, self.options.idle_seconds, self.options.leave_seconds))
             self.workspaces.sweep()
 
-    def describe(self, workspace: Workspace) -> dict[str, Any]:
-        """What the page has to know about a film."""
+    def describe(self, key: str) -> dict[str, Any]:
+        """What a page has to know about its film."""
+        workspace = self.workspaces.get(key)
         film = workspace.film
         return {
-            "key": workspace.key,
+            "key": key,
+            "kept": workspace.place.id,
             "frames": film.num_frames,
             "height": film.size[0],
             "width": film.size[1],
             "spacing": film.spacing,
             "frame_time_ms": film.frame_time_ms,
-            "notes": list(film.notes),
+            "notes": [*film.notes, *filter(None, [workspace.note])],
+            "done": workspace.choices.done,
         }
+
+    def news(self, key: str) -> dict[str, Any]:
+        """What has changed about a page's film without its doing."""
+        failed = self.workspaces.get(key).keeper.failed
+        return {**self.workspaces.news(key), "not_kept": failed}
+
+    def states(self) -> list[str]:
+        """Of each film of the list, see `Store.state`."""
+        return [self.store.state(self.films.facts(n)) for n in range(len(self.films.names))]

@@ -93,7 +93,7 @@ def film_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Makes clients of new servers; their temporary files are below tmp_path / "private"."""
+    """Makes clients of new servers, which keep sessions in tmp_path / "private"; and stops them."""
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from fastapi.testclient import TestClient
 
@@ -111,15 +111,23 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         session=DiscSession,
         **options: Any,
     ) -> TestClient:
+        options = {"save_dir": private} | options
         app = create_app(loaded or model(), ServeOptions(**options), start_clicks=session)
         client = TestClient(app, base_url=base_url, raise_server_exceptions=False)
         clients.append(client.__enter__())
         return clients[-1]
 
+    def stop() -> None:
+        """End the last server that was started."""
+        clients.pop().__exit__(None, None, None)
+
+    start.stop = stop
     yield start
-    for client in clients:
-        client.__exit__(None, None, None)
-    assert list(private.iterdir()) == []  # nothing stays behind
+    while clients:
+        stop()
+    # Nothing stays behind but sessions, and uploads that are worked on.
+    assert {path.suffix for path in private.rglob("*.*")} <= {".session", ".upload"}
+    assert not list(private.glob("echozoo-serve-*"))
 
 
 @pytest.fixture

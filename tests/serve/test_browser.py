@@ -76,6 +76,18 @@ def film(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def fresh_film(film: Path, tmp_path: Path) -> Path:
+    """A film of the same form that nobody has worked on."""
+    image = sitk.ReadImage(str(film))
+    noise = np.random.default_rng().integers(0, 20, (FRAMES, *SIZE), np.uint8)
+    fresh = sitk.GetImageFromArray(sitk.GetArrayFromImage(image) // 2 + noise)
+    fresh.CopyInformation(image)
+    path = tmp_path / "fresh.nii.gz"
+    sitk.WriteImage(fresh, str(path))
+    return path
+
+
 @contextlib.contextmanager
 def serving(film: Path, private: Path, *model: object) -> Iterator[tuple[str, Path]]:
     """Address of a server in a process of its own, and the folder of its temporary files."""
@@ -83,7 +95,7 @@ def serving(film: Path, private: Path, *model: object) -> Iterator[tuple[str, Pa
         sys.executable, str(ROOT / "tools/serve.py"), *map(str, model),
         "--port", "0", "--device", "cpu", "--films", str(film.parent),
     ]  # fmt: skip
-    environment = {**os.environ, "TMPDIR": str(private), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "XDG_STATE_HOME": str(private), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
@@ -99,7 +111,7 @@ def serving(film: Path, private: Path, *model: object) -> Iterator[tuple[str, Pa
     rest = process.communicate(timeout=30)[0]
     assert process.returncode == 0
     assert "Traceback" not in rest
-    assert not list(private.glob("echozoo-serve-*"))  # nothing stays behind
+    assert not list(private.rglob("echozoo-serve-*"))  # nothing stays behind
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +174,7 @@ def test_click_carry_measure_download(page, server, film, config, checkpoint, tm
     assert page.inner_text("#film-name") == film.name
     assert "120 × 90 px" in page.inner_text("#facts")
     stored = [path for path in server[1].rglob("*") if path.is_file()]
-    assert [path.name for path in stored] == ["film"]
+    assert [path.name for path in stored] == ["film.upload"]
 
     empty = page.locator("#canvas").screenshot()
     click_at(page, 70, 30)
@@ -217,8 +229,8 @@ def test_an_automatic_model_segments_what_is_opened(browser, film, tmp_path) -> 
     np.testing.assert_array_equal(sitk.GetArrayFromImage(masks), wanted)
 
 
-def test_keys_alone(page, film) -> None:
-    page.select_option("#films", label=film.name)
+def test_keys_alone(page, fresh_film) -> None:
+    page.set_input_files("#file", str(fresh_film))
     page.wait_for_selector('#canvas[data-shown="0:0"]')
     page.locator("#canvas").focus()
     page.keyboard.press("ArrowRight")

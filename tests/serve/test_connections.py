@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from echozoo.serve import connections, guard
-from echozoo.serve.workspace import remove_abandoned
+from echozoo.serve.store import remove_abandoned
 
 ROOT = Path(__file__).resolve().parents[2]
 UPLOAD = b"POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\n"
@@ -33,10 +33,11 @@ def address(tmp_path: Path, monkeypatch, disc_model, sessions):
 
     private = tmp_path / "private"
     private.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(private))
     monkeypatch.setattr(guard, "_STALLED", 0.5)
     monkeypatch.setattr(connections, "SECONDS", 0.5)
-    app = create_app(disc_model(), ServeOptions(max_films=1), start_clicks=sessions)
+    app = create_app(
+        disc_model(), ServeOptions(max_films=1, save_dir=private), start_clicks=sessions
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=connections.ImpatientProtocol, log_level="critical")
     server = uvicorn.Server(config)
@@ -117,13 +118,15 @@ def test_uploads_of_a_server_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1]);"
         "from echozoo.serve.options import ServeOptions;"
-        "from echozoo.serve.workspace import Workspaces;"
-        "one = Workspaces(ServeOptions(), None, None, None, ());"
+        "from echozoo.serve.store import Store, private_folder;"
+        "from echozoo.serve.workspaces import Workspaces;"
+        "store = Store(private_folder(), ('lv',));"
+        "one = Workspaces(ServeOptions(), store, None, None, None, ());"
         "(one.reserve() / 'film.nii').write_bytes(b'patient');"
         "print(one._root, flush=True); time.sleep(100)"
     )
     command = [sys.executable, "-c", code, str(ROOT)]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path)}
     servers = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         for _ in range(2)
@@ -134,8 +137,8 @@ def test_uploads_of_a_server_that_was_killed(tmp_path: Path) -> None:
         servers[0].send_signal(signal.SIGKILL)
         servers[0].wait()
         assert list(dead.rglob("film.nii"))
-        (tmp_path / "echozoo-serve-link").symlink_to(alive)
-        remove_abandoned(tmp_path)
+        (alive.parent / "echozoo-serve-link").symlink_to(alive)
+        remove_abandoned(alive.parent, "echozoo-serve-")
         assert not dead.exists()
         assert list(alive.rglob("film.nii"))
     finally:

@@ -213,7 +213,7 @@ def test_idle_films_are_closed(start, film_file, tmp_path) -> None:
     key = client.post("/api/uploads", content=film_file.read_bytes()).json()["key"]
     assert client.get(f"/api/open/{key}").status_code == 200
     time.sleep(1)
-    refused(client.get(f"/api/open/{key}"), 404, "no longer open")
+    refused(client.get(f"/api/open/{key}"), 410, "no longer open")
     assert not [path for path in (tmp_path / "private").rglob("*") if path.is_file()]
 
 
@@ -306,7 +306,7 @@ def test_what_is_not_there(client, key, method, path, status) -> None:
 def test_a_film_that_is_not_open(client, method, path) -> None:
     body = {"frame": 0, "structure": "lv", "points": [[30, 20]], "labels": [1]}
     given = {"json": body} if path == "/clicks" else {}
-    refused(client.request(method, f"/api/open/unknown{path}", **given), 404, "no longer open")
+    refused(client.request(method, f"/api/open/unknown{path}", **given), 410, "no longer open")
 
 
 class TestJobs:

@@ -85,12 +85,12 @@ def test_opens_an_upload_and_removes_it_when_it_is_closed(client, film_file, tmp
     assert answer.status_code == 201
     key = answer.json()["key"]
     stored = [path for path in (tmp_path / "private").rglob("*") if path.is_file()]
-    assert [path.name for path in stored] == ["film"]
+    assert [path.name for path in stored] == ["film.upload"]
     assert stored[0].parent.stat().st_mode & 0o077 == 0
     assert client.get(f"/api/open/{key}/frames/4").status_code == 200
     assert client.delete(f"/api/open/{key}").status_code == 204
     assert not stored[0].exists()
-    assert client.get(f"/api/open/{key}").status_code == 404
+    assert client.get(f"/api/open/{key}").status_code == 410
 
 
 def test_an_upload_in_pieces(client, film_file) -> None:
