@@ -306,17 +306,27 @@ class MapLoss(Kind):
 
 
 class FilmLoss(Kind):
-    """Of the masks of clips, without labels."""
+    """Of the masks of clips that are labelled at both ends."""
 
     def inputs(self, part, batch, frames):
         return dict(probabilities=torch.rand(batch, frames, K, SIDE, SIDE))
 
     def call(self, part, probabilities):
+        shape, like = probabilities.shape[:2], dict(device=probabilities.device)
+        places = torch.arange(2 * SIDE, **like)
+        images = (places * places[:, None]).sin() + torch.arange(shape.numel(), **like)[
+            :, None, None
+        ]
+        images = images[:, None].to(probabilities.dtype)  # B * T, 1, 2 * SIDE, 2 * SIDE
+        maps = images.expand(-1, E, -1, -1)[..., ::4, ::4]
+        labels = torch.ones(shape[1], SIDE, SIDE, dtype=torch.uint8, **like)
+        labels[:, 2:5, 3:6] = 2
         about = dict(frames=tuple(range(probabilities.shape[1])), structures=("lv", "myo"))
         about |= dict(spacing=(1.0, 1.0), instants=("",) * probabilities.shape[1])
         size = dict.fromkeys(("native_size", "valid_size", "input_size"), (SIDE, SIDE))
-        samples = [EchoDataSample(metainfo=about | size) for _ in probabilities]
-        return tuple(part(probabilities, samples).values())
+        samples = [EchoDataSample(metainfo=about | size, gt_labels=labels) for _ in probabilities]
+        features = Features((maps,), shape[1], images)
+        return tuple(part(probabilities, samples, features).values())
 
 
 class DataSet(Kind):

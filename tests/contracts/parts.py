@@ -75,6 +75,9 @@ SMALL: dict[str, Any] = {
     "ResNetTrunk": dict(depth=18, base_channels=4),
     "PlainConvEncoder": dict(widths=(2, 4, E)),
     "PlainConvHead": dict(widths=(E, E, E)),
+    "UNet3D": dict(widths=(2, 4, E), up_widths=(4, E)),
+    "PixelHead": dict(in_channels=E, in_index=0),
+    "WarpConsistency": dict(in_channels=E, start_epoch=0),
     "NNSAMEncoder": dict(widths=(2, 2, 2, 2, E), sam_size=16)
     | dict(sam=dict(type="TinyViT", embed_dims=(4,) * 4, depths=(1,) * 4, num_heads=(1,) * 4)),
     "HarDNet": dict(num_maps=4, width=0.05),

@@ -133,7 +133,7 @@ def test_losses_of_label_maps_want_the_right_class(map_loss: Case) -> None:
     few = labels.clamp(max=K - 1)  # a structure that is absent
     good, bad = (part(x, labels, ignore_index=255) for x in (right, -right))
     assert good.dim() == 0
-    assert good < 0.1 < bad
+    assert good + 0.4 < bad  # CLAS's Dice of perfect masks is a half
     assert torch.isfinite(part(right, few, ignore_index=255))
 
 

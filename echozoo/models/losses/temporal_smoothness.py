@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.evaluation.limits import load_limits
+from echozoo.models.prompts import Features
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
@@ -21,8 +22,8 @@ class TemporalSmoothness(nn.Module):
     `echozoo.evaluation.functional.temporal`), made differentiable: areas are sums of
     probabilities, centres their centres of mass. With a frame's error e and the measure's threshold
     tau, both in cm2 or mm, a frame costs max(|e| - tau, 0) / tau: constant speed costs nothing, nor
-    does what the measure forgives. A film loss of `PromptedSegmentor`: frames without labels
-    teach, too. Frames count where the clip shows both neighbours in the film. Clips of unknown
+    does what the measure forgives. A film loss, see `FilmLosses`: frames without labels teach,
+    too. Frames count where the clip shows both neighbours in the film. Clips of unknown
     spacing count where there are no limits. An augmentation that enlarges the picture is not taken
     back: areas are then taken for larger than they are.
 
@@ -46,13 +47,17 @@ class TemporalSmoothness(nn.Module):
                 raise ConfigError(f"TemporalSmoothness: limits for none of {', '.join(_SOFT)}")
 
     def forward(
-        self, probabilities: Tensor, samples: Sequence[EchoDataSample]
+        self,
+        probabilities: Tensor,
+        samples: Sequence[EchoDataSample],
+        features: Features | None = None,
     ) -> dict[str, Tensor]:
         """Compute the loss of B clips.
 
         Args:
             probabilities: (B, T, K, h, w) in [0, 1]. T = 1 is legal and costs nothing.
             samples: Their ``frames``, ``structures``, ``spacing`` and sizes.
+            features: Not looked at.
 
         Returns:
             ``loss_smoothness``, a scalar: mean over frames and attributes.

@@ -73,7 +73,7 @@ class AutomaticSegmentor(PromptableSegmentor):
         masks, labelled = references_of(data_samples, structures, inputs.shape[-2:])
         boxes = Prompts.of_samples(data_samples, ("boxes",)).boxes
         prompts = self._drawn(features, masks, labelled, boxes)
-        return self._loss(self.decode(features, prompts)[0], data_samples)
+        return self._loss(self.decode(features, prompts)[0], data_samples, features)
 
     def _spoilt(self, features: Features) -> Features:
         """Features whose coarse masks err, or that have none."""

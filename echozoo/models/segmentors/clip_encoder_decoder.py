@@ -13,6 +13,7 @@ from echozoo.errors import DataError
 from echozoo.models import contracts
 from echozoo.models.backbones.resnet_trunk import TORCHVISION
 from echozoo.models.inserts import add_inserts
+from echozoo.models.losses.film_losses import FilmLosses
 from echozoo.models.prompts import Features
 from echozoo.models.segmentors.base import (
     ClipSegmentorMixin,
@@ -44,6 +45,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         postprocessing: Steps for the predictions (see `echozoo.postprocessing`); none by default.
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages. It is the decode head's; auxiliary heads do not count.
+        film_losses: What clips cost beside the heads' losses, labels or not (see `FilmLosses`).
         view_head: Tells the view from the backbone's maps (see `ViewHead`).
         **kwargs: mmseg's ``EncoderDecoder``: backbone, neck, decode_head, auxiliary_head. The
             backbone's ``inserts`` are temporal modules (see `echozoo.models.inserts`).
@@ -59,6 +61,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         postprocessing: Sequence[dict] = (),
         measure_loss: bool = False,
         view_head: dict | None = None,
+        film_losses: Sequence[dict] = (),
         **kwargs,
     ) -> None:
         data_preprocessor = data_preprocessor or {"type": "EchoDataPreprocessor"}
@@ -72,6 +75,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         self.num_frames: int | None = None  # of a clip; None for all images of a call
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
+        self.film_losses = FilmLosses(film_losses)
         self.prepare(adapters, frozen, trainable, pretrained, view_head)
 
     def forward(
@@ -94,7 +98,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         self.num_frames = inputs.shape[1]
         frames = frames_of(inputs)  # (B * T, C, H, W)
         if mode == "loss":
-            return self.loss(frames, _frame_samples(data_samples))
+            return self._losses(frames, data_samples)
         logits = self.encode_decode(frames, [{"img_shape": frames.shape[-2:]}] * len(frames))
         if mode == "tensor":
             return logits
@@ -105,6 +109,17 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
                 (logits,), frames = _labelled([clip.float()], _frame_samples([sample]))
                 sample.loss = summed(self.decode_head.loss_by_feat(logits, frames))
         return list(data_samples)
+
+    def _losses(self, frames: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
+        features = self.encode(frames, self.num_frames)
+        labels = _frame_samples(samples)
+        losses = self._decode_head_forward_train(features.maps, labels)
+        if self.with_auxiliary_head:
+            losses |= self._auxiliary_head_forward_train(features.maps, labels)
+        if not self.film_losses:
+            return losses
+        logits = self.decode_head(features.maps).float()  # of all frames, (N, K + 1, h, w)
+        return losses | self.film_losses(logits.softmax(1)[:, 1:], samples, features)
 
     def encode(self, images: Tensor, num_frames: int = 1) -> Features:
         """Features of images (N, C, H, W), frames of one clip following each other.

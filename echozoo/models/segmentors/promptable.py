@@ -67,13 +67,13 @@ class PromptableSegmentor(PromptedSegmentor):
         if mode == "tensor":
             return logits
         if mode == "loss":
-            losses = self._loss(logits, data_samples)
+            losses = self._loss(logits, data_samples, features)
             return losses | self._head_loss(features, data_samples, logits.shape[1])
         clips = logits.unflatten(0, inputs.shape[:2])  # (B, T, K, 4h, 4w)
         for sample, clip in zip(data_samples, clips, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
             if self.measure_loss and has_labels(sample):
-                sample.loss = summed(self._loss(clip, [sample]))
+                sample.loss = summed(self._mask_loss(clip, [sample]))
         return list(data_samples)
 
     def prompts_of(self, samples: Sequence[EchoDataSample] | None) -> Prompts:
@@ -116,10 +116,15 @@ class PromptableSegmentor(PromptedSegmentor):
             return decode_clicks(self.decode, features, prompts, self.prompt_head.stride)
         return self._decode(features, prompts)[:2]
 
-    def _loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
+    def _mask_loss(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
         masks, labelled = references_of(samples, logits.shape[1], logits.shape[-2:])
-        losses = self.loss_function(logits.float(), masks, labelled)
-        return losses | self._of_films(logits, samples)
+        return self.loss_function(logits.float(), masks, labelled)
+
+    def _loss(
+        self, logits: Tensor, samples: Sequence[EchoDataSample], features: Features
+    ) -> dict[str, Tensor]:
+        films = self.film_losses(logits.float().sigmoid(), samples, features)
+        return self._mask_loss(logits, samples) | films
 
     def _head_loss(
         self, features: Features, samples: Sequence[EchoDataSample], structures: int

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from echozoo.models import contracts
 from echozoo.models.inserts import add_inserts
+from echozoo.models.losses.film_losses import FilmLosses
 from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import ClipSegmentorMixin, labelled_of, labels_of
 from echozoo.postprocessing import Postprocessing
@@ -40,8 +41,7 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         measure_loss: Whether a predicted sample with labels carries the loss of its clip, which
             `LossMetric` averages.
         view_head: Tells the view from the features (see `ViewHead`).
-        film_losses: Losses of clips that need no labels, called as ``(probabilities
-            (B, T, K, h, w), samples)`` and added to ``loss``.
+        film_losses: What clips cost beside ``loss``, labels or not (see `FilmLosses`).
         memory: A subclass's further part, built.
     """
 
@@ -77,7 +77,7 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         self.prompt_head = PROMPT_HEADS.build(prompt_head) if prompt_head else None
         self.decoder = MODELS.build(contracts.sized(decoder, MODELS, self.backbone))
         self.loss_function = MODELS.build(loss) if loss else None
-        self.film_losses = nn.ModuleList(MODELS.build(one) for one in film_losses)
+        self.film_losses = FilmLosses(film_losses)
         self.postprocessing = Postprocessing(postprocessing)
         self.measure_loss = measure_loss
         # See `echozoo.engine.kept_features`; set from outside.
@@ -110,15 +110,6 @@ class PromptedSegmentor(ClipSegmentorMixin, BaseModel):
         if self.neck is not None:
             features = features.replaced(self.neck(features.embedding))
         return features.maps
-
-    def _of_films(self, logits: Tensor, samples: Sequence[EchoDataSample]) -> dict[str, Tensor]:
-        """The losses of clips, of logits (B * T, K, h, w)."""
-        found: dict[str, Tensor] = {}
-        if self.film_losses:
-            probabilities = logits.float().unflatten(0, (len(samples), -1)).sigmoid()
-            for loss in self.film_losses:
-                found |= loss(probabilities, samples)
-        return found
 
     def _decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor, Features]:
         """Logits (N, K, 4h, 4w), quality (N, K), and the features that the prompt head returned."""

@@ -99,7 +99,8 @@ class StreamSegmentor(PromptedSegmentor):
         if mode == "tensor":
             return logits.flatten(0, 1)
         if mode == "loss":
-            return self._loss(logits, data_samples, seen)
+            films = self.film_losses(logits.flatten(0, 1).float().sigmoid(), data_samples, features)
+            return self._loss(logits, data_samples, seen) | films
         for sample, clip in zip(data_samples, logits, strict=True):
             attach_structure_masks(sample, clip, self.postprocessing)
             if self.prompt_head is None:  # of clicks the masks are this model's own
@@ -214,5 +215,4 @@ class StreamSegmentor(PromptedSegmentor):
         """Losses of logits (B, T, K, H, W), of the frames that were ``seen``."""
         references = references_of(samples, logits.shape[2], logits.shape[-2:])
         clips = (logits.float(), *(one.unflatten(0, logits.shape[:2]) for one in references))
-        losses = self.loss_function(*(one[:, list(seen)].flatten(0, 1) for one in clips))
-        return losses | self._of_films(logits.flatten(0, 1), samples)
+        return self.loss_function(*(one[:, list(seen)].flatten(0, 1) for one in clips))
