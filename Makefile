@@ -2,6 +2,7 @@
 #             model that comes with the zoo segment a real film
 # make test   install, then run the tests
 # make lint   style
+# make docs   the documentation as a site, into work_dirs/site
 # make newest  the tests, without the slow ones, with the newest versions of all that is required
 # make constraints  after `make test`: write down the versions that it has passed with
 # make clean  remove what the demo and the tests have left (not .venv)
@@ -21,7 +22,7 @@ REAL_FILM := import pydicom.data as d; print(d.get_testdata_file("examples_ybr_c
 # Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
 unexport CAMUS_ROOT
 
-.PHONY: demo test lint newest constraints clean
+.PHONY: demo test lint docs newest constraints clean
 
 demo: $(INSTALLED)
 	@# The generated data stays; the run starts over.
@@ -47,6 +48,10 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo "Open work_dirs/site/index.html"
+
 newest:
 	@# Nothing of .venv: what pip finds today for an environment that is empty.
 	rm -rf $(NEWEST) && $(PYTHON) -m venv $(NEWEST)
@@ -60,7 +65,7 @@ constraints: $(INSTALLED)
 	  $(RUN) -m pip freeze --exclude-editable | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)'; } > constraints.txt
 
 clean:
-	rm -rf $(DEMO) $(NEWEST) .pytest_cache .ruff_cache
+	rm -rf $(DEMO) $(NEWEST) work_dirs/site .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Made once, and again when the requirements change or an installation was interrupted.

