@@ -136,7 +136,7 @@ def how_to_get(path: Path) -> str:
     """
     for name, file in PUBLISHED_FILES.items():
         if path.name == file.file_name:
-            return f"get it with `echozoo download {name} --dir {path.parent}`"
+            return f"get it with `echozoo download {name} -o {path.parent}`"
     if not path.suffix:
         return "train the model whose run leaves this folder, or give a path in `pretrained`"
     return "put the file there, or give its path in `pretrained`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from echozoo import run_folder, weights
+from echozoo import run_folder, weights, zoo
 from echozoo.apis.execution import check_execution, place
 from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import STRUCTURES, choose_structures
@@ -39,7 +38,8 @@ def load_model(
 
     Args:
         config: A config; a run's work folder, which holds one; a file of `echozoo publish`; or the
-            name of a model that comes with the zoo. None takes `echozoo.weights.DEFAULT`.
+            name of a model of the zoo: with the weights that come with it, else its config. None
+            takes `echozoo.weights.DEFAULT`.
         checkpoint: Weights, or a run's work folder (its best checkpoint, else the last). None
             takes those of the work folder; for a config, the ``pretrained`` weights that it
             names, where they are the whole of the model's.
@@ -58,17 +58,12 @@ def load_model(
     # opened, and options refused, without them.
     from echozoo.engine import failures, launch
     from echozoo.engine.config_file import load_config
-    from echozoo.models.weight_files import read_config
 
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = check_execution(device, int8, amp, compile)
     with failures.one_line():
         path, checkpoint = _resolve(config, checkpoint)
-        if path.suffix == ".safetensors":
-            content = read_config(path)  # with a text, or mmengine would read the file as one
-            cfg = Config(content, cfg_text=json.dumps(content), filename=str(path))
-        else:
-            cfg = load_config(path)
+        cfg = load_config(path)
         pretrained = (cfg.get("model") or {}).get("pretrained")
         launch.forget_pretrained(cfg)
         init_default_scope(cfg.get("default_scope", "echozoo"))
@@ -86,6 +81,8 @@ def load_model(
 def _resolve(config: str | Path | None, checkpoint: str | Path | None) -> tuple[Path, Path | None]:
     config = weights.DEFAULT if config is None else config
     config = Path(weights.find(config) or config).expanduser()
+    if not config.exists():
+        config = zoo.find_config(config) or config
     if config.suffix == ".safetensors":
         return config, config if checkpoint is None else Path(checkpoint)
     if config.is_dir():

@@ -28,6 +28,7 @@ from echozoo.postprocessing import film_flags, frame_flags
 from echozoo.studies.trust import why_withheld
 
 _LV = Structure.LV.short
+Instants = tuple[int | None, int | None]
 _LA_AND_LV = {_LV, Structure.LA.short}
 
 
@@ -202,6 +203,7 @@ def measure_film(
     structures: Sequence[str],
     frames: Sequence[FrameMeasures | None],
     view: View | None = None,
+    instants: Instants = (None, None),
 ) -> Measures:
     """Measure a film.
 
@@ -210,6 +212,7 @@ def measure_film(
         structures: Short names of the K structures that were looked for.
         frames: What `measure_frame` found in each of the T frames, None where nobody looked.
         view: What `find_view` found; None takes what the film's name says.
+        instants: Frames (ED, ES) that a person has set; one that is None is told from the areas.
     """
     view = named_view(film) if view is None else view
     nothing = np.full(len(structures), math.nan)
@@ -239,19 +242,28 @@ def measure_film(
         measures.la_volumes_ml = np.array([math.nan if f is None else f.la_ml for f in frames])
     if _LV in structures:
         chambers = np.array([math.nan if one is None else one.chamber for one in frames])
-        _find_phases(measures, sections, chambers)
+        _find_phases(measures, sections, chambers, instants)
         outside = [0.0 if one is None else one.outside for one in frames]
         _judge(measures, view, [outside[frame] for beat in measures.beats for frame in beat[:2]])
     return measures
 
 
-def _find_phases(measures: Measures, sections: Sequence[Disks | None], areas: np.ndarray) -> None:
+def _find_phases(
+    measures: Measures,
+    sections: Sequence[Disks | None],
+    areas: np.ndarray,
+    instants: Instants,
+) -> None:
     if len(sections) == 1:
         measures.ed_disks = measures.es_disks = sections[0]
         return
     known = np.flatnonzero(areas > 0)
+    unseen = [frame for frame in instants if frame is not None and frame not in known]
+    if unseen:
+        measures.notes.append(f"frame {unseen[0]}, set as ED or ES, shows no ventricle: segment it")
+        return
     try:
-        found = find_beats(areas)
+        found = _beats(areas, instants)
     except DataError as error:
         measures.notes.append(str(error))
         return
@@ -273,6 +285,19 @@ def _find_phases(measures: Measures, sections: Sequence[Disks | None], areas: np
     if len(measures.beats) > 1:
         efs = ", ".join(f"{beat.ef.ef_percent:.0f}" for beat in measures.beats)
         measures.notes.append(f"{len(measures.beats)} beats, EF {efs} %: the median is taken")
+
+
+def _beats(areas: np.ndarray, instants: Instants) -> list[tuple[int, int]]:
+    """Frames (ED, ES) of every contraction; of the one that a person means, where one is set."""
+    ed, es = instants
+    if ed is not None and es is not None:
+        return [(ed, es)]
+    found = find_beats(areas)
+    if ed is not None:
+        return [(ed, min(found, key=lambda beat: abs(beat[0] - ed))[1])]
+    if es is not None:
+        return [(min(found, key=lambda beat: abs(beat[1] - es))[0], es)]
+    return found
 
 
 def _judge(measures: Measures, view: View, outside: Sequence[float]) -> None:

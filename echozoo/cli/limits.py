@@ -14,7 +14,6 @@ exit status is 1.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.anatomy import VIEWS
 from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels
@@ -139,27 +139,23 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "root", nargs="?", default=argparse.SUPPRESS, help="data folder; without it, CAMUS_ROOT"
-    )
-    parser.add_argument("--data-root", dest="root", metavar="ROOT", help="the same")
+    add_data_root(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--split", default="files", choices=SCHEMES, metavar="SPLIT")
-    parser.add_argument("--split-seed", type=int, default=0)
-    parser.add_argument("--subset", nargs="+", default=["train"], choices=SUBSETS)
-    parser.add_argument("--views", nargs="+", default=list(VIEWS), choices=VIEWS)
+    parser.add_argument(
+        "--split", default="files", choices=SCHEMES, metavar="SPLIT", help="default: files"
+    )
+    parser.add_argument("--split-seed", type=int, default=0, help="default: 0")
+    parser.add_argument(
+        "--subset", nargs="+", default=["train"], choices=SUBSETS, help="default: train"
+    )
+    parser.add_argument(
+        "--views", nargs="+", default=list(VIEWS), choices=VIEWS, help="default: all"
+    )
     parser.add_argument(
         "--margin", type=float, default=0.0, help="added to thresholds, as a share (default: 0)"
     )
     parser.add_argument("--name", help="of the limits, for tables (default: the data folder's)")
-    parser.add_argument(
-        *("--workers", "--processes"),
-        dest="processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     return parser.parse_args()
 
 
@@ -171,7 +167,7 @@ def main() -> int:
         raise ConfigError(f"--margin {args.margin}: wanted 0 or more")
     console = Console(soft_wrap=True)
     root = resolve_data_root(args.root).resolve()
-    measured = measure_all(find_films(root, args), args.processes, console)
+    measured = measure_all(find_films(root, args), args.workers, console)
     problems = [film.problem for film in measured if film.problem]
     films = [film for film in measured if film.num_frames >= FEWEST_FRAMES]
     limits = derive_limits([film.values for film in films], args.margin)

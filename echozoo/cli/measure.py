@@ -16,7 +16,6 @@ cannot be measured are listed at the end; exit status 1 where there is one.
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.layout import find_patients, resolve_data_root
 from echozoo.errors import DataError, one_line_errors
 from echozoo.evaluation.clinical_report import (
@@ -194,17 +194,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", nargs="?", help="data folder; without it, CAMUS_ROOT")
+    add_data_root(parser)
     parser.add_argument("-o", "--out", type=Path, help="folder for tables and plots")
     parser.add_argument("--reference", help="data folder to compare with (ground truth)")
-    parser.add_argument(
-        *("--workers", "--processes"),
-        dest="processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     return parser.parse_args()
 
 
@@ -215,8 +208,8 @@ def main() -> int:
     console = Console(soft_wrap=True)
     root = resolve_data_root(args.root)
     reference_root = resolve_data_root(args.reference) if args.reference else None
-    measured = measure_all(root, args.processes, console)
-    reference = measure_all(reference_root, args.processes, console) if reference_root else None
+    measured = measure_all(root, args.workers, console)
+    reference = measure_all(reference_root, args.workers, console) if reference_root else None
     problems = [problem for one in [*measured, *(reference or [])] for problem in one.problems]
     if not any(one.volumes for one in measured):
         raise DataError(problems[0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from echozoo.cli._options import add_workers
 from echozoo.errors import one_line_errors
 from echozoo.phantom import PhantomOptions, write_phantom
 from echozoo.phantom.artefacts import QUALITIES
@@ -50,14 +50,7 @@ def parse_args() -> argparse.Namespace:
         help="of the files (default: camus); EchoNet-Dynamic's and HMC-QU's films may not be passed"
         " on, but their loading can be tried",
     )
-    parser.add_argument(
-        *("--workers", "--processes"),
-        dest="processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     parser.add_argument("--force", action="store_true", help="replace another phantom in OUT")
     return parser.parse_args()
 
@@ -76,7 +69,7 @@ def main() -> None:
         written = write_phantom(
             args.out,
             options,
-            processes=args.processes,
+            processes=args.workers,
             force=args.force,
             on_patient=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -53,7 +53,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="a run each (default: 0)")
     add_dict(parser, "--dataset", "keys of the train, val and test data of every row")
     add_dict(parser, "--cfg-options", "keys of the config of every row")
-    parser.add_argument("--amp", choices=("bf16", "fp16"), help="mixed precision")
+    parser.add_argument(
+        "--amp",
+        nargs="?",
+        const="bf16",
+        choices=("bf16", "fp16"),
+        help="mixed precision (default: bf16, on the CPU too)",
+    )
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="run only these (row or config)")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs of each run (default: 1)")
     parser.add_argument(

@@ -1,10 +1,12 @@
 """Test a checkpoint on a config's test set: tables on the screen, as CSV and as JSON.
 
-A run's folder is enough: its own config is taken, at the scale that it was trained at. A config
-is Python code, a run's own too: test only runs that you trust.
+A run's folder is enough: its own config is taken, at the scale that it was trained at; so are
+published weights, or the name of a model that comes with the zoo. A config is Python code, a run's
+own too: test only runs that you trust.
 
 echozoo test work_dirs/samus_tra --data-root /data/CAMUS
-echozoo test configs/samus_tra.py work_dirs/samus_tra --data-root /data/CAMUS
+echozoo test efficient_unet --data-root /data/CAMUS
+echozoo test published/samus_tra-0123abcd.safetensors --data-root /data/CAMUS
 echozoo test configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
 echozoo test configs/stored.py --data-root /data/CAMUS --cfg-options model.folder=MASKS
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from echozoo import run_folder
+from echozoo import run_folder, weights
 from echozoo.engine import failures, launch
 from echozoo.engine.distributed import process_group
 from echozoo.engine.fitting import check_fit
@@ -28,7 +30,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="a file of configs/, or a run's folder or checkpoint")
+    parser.add_argument(
+        "config",
+        help="a config, a run's folder or checkpoint, published weights, or a name of the zoo",
+    )
     parser.add_argument(
         "checkpoint",
         nargs="?",
@@ -55,10 +60,7 @@ def main() -> None:
     """Test."""
     args = parse_args()
     with process_group(), failures.one_line():
-        if Path(args.config).is_dir() or Path(args.config).suffix == ".pth":
-            args.checkpoint = args.checkpoint or args.config
-            run = Path(args.config)
-            args.config = str(run_folder.find_config(run if run.is_dir() else run.parent))
+        settle_config(args)
         if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
             args.work_dir = str(Path(args.checkpoint, "int8" if args.int8 else ""))
         cfg = launch.read_config(args)
@@ -81,6 +83,16 @@ def main() -> None:
                     f"{args.config}: no checkpoint: give one, or a run's folder, after the config"
                 )
             runner.test()
+
+
+def settle_config(args: argparse.Namespace) -> None:
+    """Take the config of what has one: a run, one of its checkpoints, published weights."""
+    args.config = str(weights.find(args.config) or args.config)
+    given = Path(args.config)
+    if given.is_dir() or given.suffix in (".pth", ".safetensors"):
+        args.checkpoint = args.checkpoint or args.config
+    if given.is_dir() or given.suffix == ".pth":
+        args.config = str(run_folder.find_config(given if given.is_dir() else given.parent))
 
 
 def test_in_int8(cfg: Config, amp: str | None) -> None:

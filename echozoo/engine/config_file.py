@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from mmengine.utils import import_modules_from_strings
 from echozoo import zoo
 from echozoo.engine.config_options import check_top_level
 from echozoo.errors import ConfigError
+from echozoo.models.weight_files import read_config
 
 
 def load_config(path: str | Path) -> Config:
@@ -24,19 +26,25 @@ def load_config(path: str | Path) -> Config:
     then: what libraries try to import later must not be found among somebody's films.
 
     Args:
-        path: A ``.py`` config, or the name of one of the zoo.
+        path: A ``.py`` config, or the name of one of the zoo; or published weights, whose config is
+            inside: it is JSON, so that none of it runs.
 
     Returns:
         The config, its bases merged.
 
     Raises:
         ConfigError: It is absent, is no valid Python, or imports what cannot be imported.
+        CheckpointError: Weights carry no config, or are damaged.
     """
     path = Path(path)
     if not path.is_file():
         path = zoo.find_config(path) or path
     if not path.is_file():
         raise ConfigError(f"{path}: no such config{_similar(path)}")
+    if path.suffix == ".safetensors":
+        content = read_config(path)
+        # With a text, or mmengine would read the file as one.
+        return Config(content, cfg_text=json.dumps(content), filename=str(path))
     try:
         cfg = Config.fromfile(str(path), import_custom_modules=False)
         if cfg.get("custom_imports"):

@@ -59,18 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: The tool's parser; it has the positional argument ``config``.
     """
-    parser.add_argument(
-        "--scale", metavar="NAME", help="a size that the config declares, such as tiny"
-    )
-    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
-    parser.add_argument(
-        "--dataset",
-        nargs="+",
-        action=KeyValue,
-        default={},
-        metavar="KEY=VALUE",
-        help="set keys of the train, val and test data sets at once: split=ratio frames=ed_es",
-    )
+    add_data_options(parser)
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -99,6 +88,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("none", "pytorch", "slurm"),
         default="none",
         help="set by dist_train.sh, dist_test.sh and slurm_train.sh",
+    )
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which data a config is for, and at which size it runs.
+
+    Args:
+        parser: The tool's parser; it has the positional argument ``config``.
+    """
+    parser.add_argument(
+        "--scale", metavar="NAME", help="a size that the config declares, such as tiny"
+    )
+    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
+    parser.add_argument(
+        "--dataset",
+        nargs="+",
+        action=KeyValue,
+        default={},
+        metavar="KEY=VALUE",
+        help="set keys of the train, val and test data sets at once: split=ratio frames=ed_es",
     )
 
 

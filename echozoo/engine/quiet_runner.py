@@ -157,9 +157,9 @@ class QuietRunner(Runner):
                 metric.about = about  # for its files, where it writes some
         tests_a_run = self._only_tests and run_folder.find_checkpoint(self.work_dir, best=False)
         if is_main_process():
-            name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+            name = Path(self.cfg.filename or self.timestamp).with_suffix(".py").name
             with written_whole(Path(self.log_dir if tests_a_run else self.work_dir, name)) as part:
-                part.write_text(self.cfg.dump(), encoding="utf-8")
+                part.write_text(self.cfg.pretty_text, encoding="utf-8")
 
     def load_checkpoint(
         self,

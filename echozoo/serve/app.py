@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from echozoo.apis.session import ClickSession
 from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.contents import open_b_mode
-from echozoo.serve import routes
+from echozoo.serve import film_routes, intake_routes, routes
 from echozoo.serve.guard import Guard
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.server import Server
@@ -70,10 +70,11 @@ def create_app(
     )
     _add_errors(app)
     _add_page(app)
-    routes.add_films(app, server)
+    film_routes.add_films(app, server)
     routes.add_masks(app, server)
     routes.add_jobs(app, server)
     routes.add_results(app, server)
+    intake_routes.add_intake(app, server)
     # Outside everything, so that its headers are on every answer.
     return Guard(app, options.hosts)
 

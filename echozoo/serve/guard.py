@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from urllib.parse import urlsplit
 
@@ -12,6 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UPLOAD_PATH = "/api/uploads"
+_FILES = re.compile(
+    rf"{UPLOAD_PATH}|/api/open/[^/]+/(masks|clicks\.json)"
+)  # have limits of their own
 _MAX_BODY = 64 * 1024  # of every other request
 _SAFE_METHODS = ("GET", "HEAD")
 _STALLED = 30.0  # seconds without a byte of a body
@@ -58,7 +62,7 @@ class Guard:
         if refusal:
             await _answer(send_guarded, *refusal)
             return
-        limit = None if scope["path"] == UPLOAD_PATH else _MAX_BODY
+        limit = None if _FILES.fullmatch(scope["path"]) else _MAX_BODY
         await self.app(scope, _limited(receive, limit), send_guarded)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
@@ -83,7 +87,8 @@ class Guard:
         if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return 403, "only this server's own page may do that"
         length = headers.get("content-length", "0")
-        if scope["path"] != UPLOAD_PATH and (not length.isdigit() or int(length) > _MAX_BODY):
+        of_file = _FILES.fullmatch(scope["path"])
+        if not of_file and (not length.isdigit() or int(length) > _MAX_BODY):
             return 413, f"a request of {length[:20]} bytes, at most {_MAX_BODY} are taken"
         return None
 

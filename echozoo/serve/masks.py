@@ -59,6 +59,14 @@ class MaskStore:
         """Keep a map (H, W) of CAMUS's labels of one frame, in place of the one before."""
         self._keep(self._carried, frame, labels, structures)
 
+    def replace(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
+        """Keep a map (H, W) in place of all there is of some structures; others stay below it."""
+        others = {name: mask for name, mask in self.frame(frame).items() if name not in structures}
+        below = join_masks(others) if others else np.zeros(self.size, np.uint8)
+        looked_for = {*self.sought(frame), *structures}
+        self._clicked.pop(frame, None)
+        self.carry(frame, np.where(labels > 0, labels, below), looked_for)
+
     def clear(self) -> None:
         """Drop everything."""
         self._clicked.clear()

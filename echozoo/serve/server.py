@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from echozoo.apis.views import View, find_view
 from echozoo.datasets.anatomy import choose_structures
 from echozoo.serve.films import FilmList
+from echozoo.serve.jobs import Job
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.store import Store, private_folder
+from echozoo.serve.workspace import Workspace
 from echozoo.serve.workspaces import Workspaces
 
 
@@ -47,6 +51,32 @@ class Server:
     async def on_model(self, function: Callable, *args: Any) -> Any:
         """Run a function on the model's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._model, function, *args)
+
+    def start(
+        self,
+        key: str,
+        workspace: Workspace,
+        frames: Callable[[], Iterator],
+        total: int,
+        keep: Callable[[int, np.ndarray], None],
+    ) -> dict[str, Any]:
+        """Start a job of a page on its film; what it gives is kept. Returns its report.
+
+        Args:
+            key: The page's.
+            workspace: The film.
+            frames: Gives (frame, label map); called on the model's thread.
+            total: How many there will be.
+            keep: Takes them.
+        """
+
+        def kept(frame: int, labels: np.ndarray) -> None:
+            keep(frame, labels)
+            self.workspaces.changed(workspace, key)
+
+        workspace.job = Job(total, kept)
+        workspace.job.start(frames, self.on_model)
+        return workspace.job.report()
 
     @contextlib.asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[None]:

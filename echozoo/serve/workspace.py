@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,22 @@ class Workspace:
     def click(self, frame: int, prompts: dict[str, StructurePrompt]) -> None:
         """Segment a frame from all that was clicked in it; on the model's thread."""
         if prompts:
-            labels = self.clicks.segment_all(frame, prompts)
-            self.masks.click(frame, labels, prompts)
+            self.keep_click(frame, self.clicks.segment_all(frame, prompts), prompts)
         else:
             self.masks.unclick(frame)
+            self.prompts[frame] = prompts
+
+    def keep_click(
+        self, frame: int, labels: np.ndarray, prompts: dict[str, StructurePrompt]
+    ) -> None:
+        """Keep what the model made of all that was clicked in a frame."""
+        self.masks.click(frame, labels, prompts)
         self.prompts[frame] = prompts
+
+    def replace(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
+        """Put a map (H, W) from elsewhere in place of a frame's masks of some structures."""
+        self.prompts.pop(frame, None)
+        self.masks.replace(frame, labels, structures)
 
     def clear(self) -> None:
         """Drop all clicks and masks."""

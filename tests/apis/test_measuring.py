@@ -18,7 +18,13 @@ def ellipse(scale: float) -> np.ndarray:
     return ((rows - 30) / 22) ** 2 + ((columns - 45) / 30) ** 2 < scale**2
 
 
-def measured(scales: list[float | None], structures=("lv", "la"), spacing=SPACING, name="p_4CH"):
+def measured(
+    scales: list[float | None],
+    structures=("lv", "la"),
+    spacing=SPACING,
+    name="p_4CH",
+    instants=(None, None),
+):
     """Measures of ellipses of these sizes; None is a frame that nobody segmented."""
     film = open_film(np.zeros((len(scales), 60, 90), np.uint8), spacing)
     film.name = name
@@ -26,7 +32,7 @@ def measured(scales: list[float | None], structures=("lv", "la"), spacing=SPACIN
         None if s is None else measure_frame(ellipse(s).astype(np.uint8), structures, spacing)
         for s in scales
     ]
-    return measure_film(film, structures, frames)
+    return measure_film(film, structures, frames, instants=instants)
 
 
 def test_a_structure_that_is_lost_has_no_area_and_one_nobody_looked_for_no_number() -> None:
@@ -113,6 +119,24 @@ def test_what_is_withheld_and_why(scales: list, name: str, reason: str) -> None:
     assert (found.ef is None) == bool(found.withheld) == bool(reason)
     assert (found.certainty == 0) == bool(reason)
     assert any("withheld" in note for note in found.notes) == bool(reason)
+
+
+def test_instants_that_a_person_sets() -> None:
+    beat = [0.9, 0.97, 1, 1, 1, 0.96, 0.9, 0.8, 0.8, 0.7, 0.7, 0.7]
+    scales = [0.8, *beat, *beat, 0.85, 0.9, 0.97, 1, 1, 1, 0.9]
+    told = measured(scales, ("lv",), instants=(2, 8))
+    assert [beat[:2] for beat in told.beats] == [(2, 8)]
+    assert (told.ed, told.es) == (2, 8)
+    assert told.ef.ef_percent == pytest.approx(100 * (1 - (0.8 / 0.97) ** 3), abs=2)
+    # One alone belongs to the beat that it is nearest to.
+    first, second = (beat[:2] for beat in measured(scales, ("lv",)).beats)
+    alone = measured(scales, ("lv",), instants=(second[0] + 1, None))
+    assert (alone.ed, alone.es) == (second[0] + 1, second[1])
+    alone = measured(scales, ("lv",), instants=(None, first[1] - 1))
+    assert (alone.ed, alone.es) == (first[0], first[1] - 1)
+    nothing = measured([0.9, 1.0, None, 0.7], ("lv",), instants=(1, 2))
+    assert (nothing.ed, nothing.ef) == (None, None)
+    assert "frame 2, set as ED or ES, shows no ventricle" in " ".join(nothing.notes)
 
 
 def test_a_ventricle_that_the_sector_cuts() -> None:

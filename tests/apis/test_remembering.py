@@ -105,6 +105,15 @@ def test_a_session_carries_by_memory_and_looks_at_other_marked_frames(loaded, fi
     assert all((found[index] == wanted[index]).all() for index in wanted)
 
 
+def test_a_part_of_the_film_is_carried_with_all_that_is_known(loaded, film):
+    known = {MIDDLE: square(10), 8: square(30)}
+    whole = carried(loaded, film, known)
+    reach = range(MIDDLE, 7)
+    part = dict(carry_by_memory(loaded, film, MIDDLE, known, 3, reach))
+    assert sorted(part) == list(reach)
+    assert all((labels != whole[index]).mean() < 1e-3 for index, labels in part.items())
+
+
 def test_nothing_to_carry_is_refused(loaded, film):
     empty = {name: np.zeros((60, 80), bool) for name in ("lv", "la")}
     with pytest.raises(ConfigError, match="no mask to carry"):

@@ -200,6 +200,59 @@ def test_carry_takes_the_piece_that_was_clicked(loaded: LoadedModel) -> None:
         assert (x < 4 and y < 4) == clicked
 
 
+def test_a_marked_frame_is_kept_and_carried_half_the_way(loaded: LoadedModel) -> None:
+    """Between 2 and 7, frames 3 and 4 come from the first, 5 and 6 from the second."""
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    drawn = np.zeros((40, 48), bool)
+    drawn[:6, :6] = True  # another place than the disc: it shows whom a frame was prompted by
+    network.decode = loaded.decode = lambda embedding, points, **_: (
+        network.prompts.append(points[0, 0, 0].tolist()),
+        torch.full((1, 1, 40, 48), -1.0),  # nothing is found: each frame is prompted anew
+    )[1]
+    carried = session.carry(2, {"lv": DISC[2]}, others={7: {"lv": drawn}, 9: {"la": drawn}})
+    order, maps = zip(*carried, strict=True)
+    assert order == (2, 3, 4, 1, 0, 7, 8, 9, 10, 6, 5)
+    np.testing.assert_array_equal(maps[order.index(7)], drawn)
+    prompted = [index for index in order if index not in (2, 7)]
+    far = [index for index, (x, _) in zip(prompted, network.prompts, strict=True) if x < 6]
+    assert far == [8, 9, 10, 6, 5]
+
+
+@pytest.mark.parametrize("reach", [range(3, 7), range(3, 4), range(11)])
+def test_carry_goes_no_further_than_it_is_to(loaded: LoadedModel, reach: range) -> None:
+    Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM))
+    carried = dict(session.carry(3, {"lv": DISC[3]}, others={5: {"lv": DISC[5]}}, reach=reach))
+    assert sorted(carried) == list(reach)
+    for wrong in (range(4, 7), range(2, 12)):
+        with pytest.raises(ConfigError, match="wanted, of range"):
+            next(session.carry(3, {"lv": DISC[3]}, reach=wrong))
+
+
+@pytest.mark.parametrize(("kind", "cache"), [("clicked", 4), ("clicked", 48), ("boxed", 48)])
+def test_what_is_encoded_ahead_is_not_encoded_again(request, kind: str, cache: int) -> None:
+    loaded = load_model(request.getfixturevalue(kind), device="cpu")
+    network = Threshold(loaded)
+    session = ClickSession(loaded, open_film(FILM), cache_frames=cache)
+    looks = 0
+    while session.look_ahead(8):
+        looks += 1
+        assert looks <= len(FILM)
+    passes = list(network.passes)
+    prompts = {
+        "lv": make_prompt((), None, (10, 10, 40, 30))
+        if kind == "boxed"
+        else make_prompt([(24, 20)])
+    }
+    for frame in range(11) if cache == 48 else (6, 7, 8, 9):
+        session.segment_all(frame, prompts)
+    assert network.passes == passes
+    session.forget()
+    session.segment_all(8, prompts)
+    assert len(network.passes) == len(passes) + 1
+
+
 def test_carry_of_nothing(loaded: LoadedModel) -> None:
     session = ClickSession(loaded, open_film(FILM))
     with pytest.raises(ConfigError, match="no mask to carry"):

@@ -15,14 +15,15 @@ from echozoo.structures import EchoDataSample
 
 @DATASETS.register_module(force=True)
 class ToyClips:
-    def __init__(self, data_root, frames=3):
-        self.patient, self.frames = data_root, frames
+    def __init__(self, data_root, frames=3, views="4CH"):
+        self.patient, self.frames, self.view = data_root, frames, views
+        print("views", views)
 
     def __len__(self):
         return 5
 
     def __getitem__(self, index):
-        meta = dict(patient=self.patient, view="4CH", frames=tuple(range(self.frames)))
+        meta = dict(patient=self.patient, view=self.view, frames=tuple(range(self.frames)))
         meta |= dict(instants=("",) * self.frames, structures=("lv",))
         return dict(
             inputs=torch.zeros(self.frames, 1, 16, 16), data_samples=EchoDataSample(metainfo=meta)
@@ -33,6 +34,7 @@ custom_imports = dict(imports=["toy_clips"])
 model = dict(type="None")
 train_dataloader = dict(dataset=dict(type="ToyClips", data_root=None))
 test_dataloader = dict(dataset=dict(type="ToyClips", data_root=None, frames=1))
+scales = dict(tiny=dict(train_dataloader=dict(dataset=dict(frames=2))))
 """
 
 
@@ -50,18 +52,27 @@ def browse(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str:
     return stop.value.code
 
 
-@pytest.mark.parametrize(("subset", "columns"), [("train", 3), ("test", 1)])
+@pytest.mark.parametrize(
+    ("chosen", "columns"),
+    [
+        (["--subset", "train"], 3),
+        (["--subset", "test"], 1),
+        (["--scale", "tiny", "--dataset", "views=2CH"], 2),
+    ],
+)
 def test_a_row_a_clip(
-    subset: str,
+    chosen: list[str],
     columns: int,
     config: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = config.parent / "pictures" / "grid.png"
-    options = ["--subset", subset, "--num", 2, "--height", 32, "-o", out]
+    options = [*chosen, "--num", 2, "--height", 32, "-o", out]
     assert browse(monkeypatch, config, "--data-root", "patient0007", *options) == 0
-    assert "2 of 5 clips" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 of 5 clips" in printed
+    assert ("views 2CH" in printed) == ("views=2CH" in chosen)
     with Image.open(out) as picture:
         assert picture.size == (6 + columns * 38, 2 * (28 + 32) + 34)
 

@@ -61,7 +61,7 @@ def test_a_folder_with_a_broken_film(
     broken.write_bytes(b"\x1f\x8b")
     out = tmp_path / "out"
     options = ["--device", "cpu", "--postprocess", "LargestComponent", "--batch-size", 2]
-    assert infer(run, patient, broken, "-o", out, *options) == 1
+    assert infer("-m", run, patient, broken, "-o", out, *options) == 1
     text, log = capsys.readouterr()
     assert "fast_cpu: " in log
     assert "fast_cpu" not in text, "stdout is for the results"
@@ -103,6 +103,7 @@ def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     out = ["-o", tmp_path / "out", "--device", "cpu"]
     assert "no weights: give a checkpoint" in infer(run / "tiny.py", tmp_path, *out)
     assert "a model and no film" in infer(run / "tiny.py", run, *out)
+    assert "unet.py: no weights: give a checkpoint" in infer("-m", "unet", tmp_path, *out)
     assert "no films in this folder" in infer(run, tmp_path, *out)
     assert "no such file" in infer(run, tmp_path / "absent.nii", *out)
     assert "takes no prompts" in infer(run, tmp_path, "--prompts", "x.json", *out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -55,12 +56,16 @@ def test_publish_verify_and_test(run, phantom, tmp_path, monkeypatch):
     assert "unchanged since it was published" in said
     assert "training_data: CAMUS; by the config" in said
 
-    arguments = ("out/unet.py", weights, "--data-root", phantom, "--dataset", "indices=2")
+    # The file alone: its config is inside.
+    arguments = (weights, "--data-root", phantom, "--dataset", "indices=2")
     status, said = run_tool("test.py", *arguments, "--postprocess", "LargestComponent", "FillHoles")
     assert status == 0, said
-    kept = Config.fromfile(tmp_path / "work_dirs" / "unet" / "unet.py", import_custom_modules=False)
+    folder = tmp_path / "work_dirs" / weights.stem
+    kept = Config.fromfile(folder / f"{weights.stem}.py", import_custom_modules=False)
     assert [step.type for step in kept.model.postprocessing] == ["LargestComponent", "FillHoles"]
-    assert (tmp_path / "work_dirs" / "unet" / "results.json").is_file()
+    assert sorted(path.suffix for path in folder.glob("unet-*")) == [".py"], "no weights are copied"
+    assert json.loads((folder / "results.json").read_text())["checkpoint"] == str(weights)
+    arguments = ("out/unet.py", *arguments)
     status, said = run_tool("test.py", *arguments, "--postprocess", "Absent")
     assert (status, said.splitlines()[-1].startswith("error: ")) == (1, True), said
 

@@ -142,7 +142,6 @@ def test_interrupted_killed_resumed_and_collected(options, phantom, tmp_path, ru
     status, out = run_tool(*options, "--latex", "-o", "out")
     assert status == 0, out
     assert "resuming from" in (run / "train.log").read_text()
-    assert "[1/1] unet-" in out
     after = json.loads((run / "run.json").read_text())
     assert (after["trained"], after["trained_until"], after["tested"]) == (True, "epoch_8", True)
     assert after["train_seconds"] > record["train_seconds"]
@@ -158,7 +157,7 @@ def test_interrupted_killed_resumed_and_collected(options, phantom, tmp_path, ru
     (best,) = run.glob("best_*.pth")
     assert (results["sees"], results["checkpoint"]) == ("frame", str(best.relative_to(tmp_path)))
     assert results["checkpoint_sha256"] == hashlib.sha256(best.read_bytes()).hexdigest()
-    assert "train.py" in results["train_command"]
+    assert results["train_command"].startswith("echozoo train ")
     summaries = results["summaries"]
     everything = [s for s in summaries if s["instant"] == s["view"] == "all"]
     (mean,) = [s["estimates"] for s in everything if s["structure"] == "mean"]

@@ -9,6 +9,7 @@ import pytest
 
 from echozoo.engine.config_file import load_config
 from echozoo.errors import ConfigError
+from echozoo.zoo import CONFIGS
 
 MODEL = "model = dict(type='X')\n"
 
@@ -30,6 +31,14 @@ def test_a_plain_config_lets_no_folder_in(films, tmp_path):
     assert sys.path == before
     with pytest.raises(ImportError):
         importlib.import_module("asked_for")
+
+
+def test_a_config_of_the_zoo_goes_by_its_name(films):
+    assert load_config("samus_tra").filename == str(CONFIGS / "samus_tra.py")
+    (films / "unet").write_text(f"{MODEL}")
+    for name in ("unet", "samus_trap", "tables/tra_2"):  # a file of the user's, and no names
+        with pytest.raises(ConfigError):
+            load_config(name)
 
 
 @pytest.mark.parametrize("place", ["beside", "films"])
