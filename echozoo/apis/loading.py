@@ -127,10 +127,10 @@ def _describe(
     named = dataset.get("structures") or STRUCTURES
     named = (named,) if isinstance(named, str) else named  # as --cfg-options gives a single one
     head = getattr(model, "prompt_head", None)
-    # A memory without a head of prompts starts from masks that are given.
+    # A memory without a head of prompts starts from masks that are given, or takes them.
     alone = ("masks",) if head is None and hasattr(model, "memory") else ()
-    wanted = tuple(getattr(head, "kinds", alone))
-    prompts = wanted or tuple(getattr(head, "corrections", ()))
+    wanted = tuple(getattr(head, "kinds", alone if getattr(model, "prompted", ()) else ()))
+    prompts = wanted or tuple(getattr(head, "corrections", alone))
     return LoadedModel(
         cfg=cfg,
         model=model,

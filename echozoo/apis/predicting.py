@@ -10,6 +10,7 @@ from echozoo.apis.label_store import Labelled, finished
 from echozoo.apis.model import LoadedModel
 from echozoo.apis.prompt_files import FilmPrompts
 from echozoo.apis.prompts import prompts_from_masks
+from echozoo.apis.remembering import remembers, segment_by_memory
 from echozoo.apis.session import ClickSession
 from echozoo.datasets.anatomy import label_values, split_labels
 from echozoo.datasets.films import tiling_windows
@@ -57,8 +58,12 @@ def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
     A model with temporal modules sees clips of the length that it was trained on, one after the
     other, the last one shifted back to end with the film (as in testing); all others see
     ``batch_size`` frames at a time. Where logits are smoothed over time, every model goes by clips,
-    those of the data set that it is tested on (see `tiling_windows`).
+    those of the data set that it is tested on (see `tiling_windows`). A model with a memory goes
+    through the film in one piece.
     """
+    if remembers(loaded):
+        yield from segment_by_memory(loaded, film, batch_size)
+        return
     table = label_values(loaded.structures)
     for indices, wanted in _passes(loaded, film.num_frames, batch_size):
         first = min(indices)

@@ -1,4 +1,4 @@
-"""Masks carried through a film by a model's memory: one state from the first frame to the last."""
+"""Films through a model's memory: one state from the first frame to the last."""
 
 from __future__ import annotations
 
@@ -18,8 +18,28 @@ Masks = Mapping[str, np.ndarray]
 
 
 def remembers(loaded: LoadedModel) -> bool:
-    """Whether a model carries masks by a memory of its own."""
+    """Whether a model goes through films by a memory of its own."""
     return hasattr(loaded.model, "memory") and hasattr(loaded.model, "stream")
+
+
+def segment_by_memory(
+    loaded: LoadedModel, film: EchoFilm, batch_size: int = 8
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Run an automatic model over a film, as its tests do: without windows.
+
+    Args:
+        loaded: A model that `remembers`.
+        film: The film.
+        batch_size: Frames of a pass of the encoder.
+
+    Yields:
+        Frame index and label map (H0, W0) uint8 with CAMUS's labels, in the film's order.
+    """
+    state: object | None = None
+    for start in range(0, film.num_frames, batch_size):
+        part = range(start, min(start + batch_size, film.num_frames))
+        maps, state = _segment(loaded, film, part, loaded.structures, state, start)
+        yield from zip(part, maps, strict=True)
 
 
 def carry_by_memory(
@@ -104,7 +124,7 @@ def _segment(
     film: EchoFilm,
     indices: Sequence[int],
     names: Sequence[str],
-    state: object,
+    state: object | None,
     start: int,
 ) -> tuple[list[np.ndarray], object]:
     """Label maps of frames that follow each other, either way, and the state after them."""

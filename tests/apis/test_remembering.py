@@ -9,6 +9,7 @@ from film_files import moving_disc
 from mmengine.registry import init_default_scope
 
 from echozoo.apis import load_model
+from echozoo.apis.predicting import label_film
 from echozoo.apis.remembering import carry_by_memory, remembers
 from echozoo.apis.session import ClickSession
 from echozoo.engine.config_file import load_config
@@ -20,13 +21,12 @@ from echozoo.registry import MODELS
 FRAMES, MIDDLE = 9, 4
 
 
-@pytest.fixture(scope="module", params=["memsam", "xmem"])
-def loaded(request, tmp_path_factory):
-    """A tiny model with a memory and random weights."""
-    folder = tmp_path_factory.mktemp(request.param)
-    cfg = load_config(f"configs/{request.param}.py")
+def tiny(name: str, folder, gain: float = 1.0):
+    """A tiny model with a memory and random weights, by which there is something to see."""
+    cfg = load_config(f"configs/{name}.py")
     apply_scale(cfg, "tiny")
-    cfg.model.memory.every = 2
+    if cfg.model.memory.type == "SpaceTimeMemory":
+        cfg.model.memory.every = 2
     if "long_term" in cfg.model.memory:
         cfg.model.memory.long_term.update(longest=4, shortest=2, prototypes=16, most=64)
     cfg.dump(folder / "tiny.py")
@@ -34,9 +34,20 @@ def loaded(request, tmp_path_factory):
     torch.manual_seed(1)
     weights = MODELS.build(cfg.model).state_dict()
     if "decoder.pred.bias" in weights:
-        weights["decoder.pred.bias"] += 0.337  # so that there is something to see
+        weights["decoder.pred.bias"] += 0.337
+        weights["decoder.pred.weight"] *= gain
     torch.save({"state_dict": weights}, folder / "epoch_1.pth")
     return load_model(folder / "tiny.py", folder / "epoch_1.pth", device="cpu")
+
+
+@pytest.fixture(scope="module", params=["memsam", "xmem"])
+def loaded(request, tmp_path_factory):
+    return tiny(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def automatic(tmp_path_factory):
+    return tiny("gdkvm", tmp_path_factory.mktemp("gdkvm"), gain=30.0)
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +150,18 @@ def test_memory_is_bounded_in_a_long_film(loaded):
         del loaded.model.stream
     assert len(sizes) == 8
     assert max(sizes[4:]) <= max(sizes[:4])
+
+
+def test_a_model_that_is_given_nothing_goes_through_a_film_in_one_piece(automatic, film):
+    assert automatic.automatic
+    cut = np.stack([labels for _, labels in label_film(automatic, film, batch_size=2)])
+    numbers = automatic.predict(film.frames(0, FRAMES)).pred_labels.cpu().numpy()
+    wanted = np.choose(numbers, (0, 1, 2, 3))
+    assert len(np.unique(wanted)) > 1
+    assert (cut != wanted).mean() < 1e-3
+
+
+def test_it_takes_masks_of_a_person_all_the_same(automatic, film):
+    found = carried(automatic, film, {MIDDLE: square(10)})
+    other = carried(automatic, film, {MIDDLE: square(30)})
+    assert any((found[index] != other[index]).any() for index in found if index != MIDDLE)

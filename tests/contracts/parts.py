@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from calls import KINDS, E, Kind
+from calls import KINDS, E, K, Kind
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.registry import Registry
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -124,6 +124,10 @@ SMALL: dict[str, Any] = {
         SPACE_TIME
         | dict(similarity="l2", sensory_dims=4, feed="logits", deep_every=1)
         | dict(value_encoder=VALUES | dict(reinforce=4)),
+    ),
+    "DeltaMemory": (
+        dict(embed_dims=E, key_dims=6, value_dims=E, prompt_dims=E, num_heads=2, num_structures=K)
+        | dict(sensory_dims=4, sensory_maps=(E, E, E), value_encoder=VALUES)
     ),
     "CAMUSDataset": camus,
     "EchoNetDataset": partial(generated, "echonet"),

@@ -7,21 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from echozoo.models.layers.fusion import FusionBlock, SensoryUpdate, with_structures
+from echozoo.models.memories.base import FusedMemory, key_conv
 from echozoo.models.memories.consolidation import attended, consolidated
 from echozoo.models.memories.published import PUBLISHED
 from echozoo.models.memories.reading import affinity, check_similarity
 from echozoo.models.memories.state import Bank, Keys, SpaceTimeState
-from echozoo.models.memories.value_encoders import FusedValueEncoder, PairValueEncoder
 from echozoo.models.prompts import Features
 from echozoo.registry import MEMORIES
 
 
 @MEMORIES.register_module()
-class SpaceTimeMemory(nn.Module):
+class SpaceTimeMemory(FusedMemory):
     """Keys and values of earlier frames, read by attention.
 
     ::
@@ -80,42 +78,25 @@ class SpaceTimeMemory(nn.Module):
         deep_every: int | None = None,
         deep_probability: float = 0.2,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            embed_dims,
+            key_dims,
+            value_dims,
+            value_encoder,
+            query_dims,
+            prompt_dims,
+            prompt_hidden,
+            sensory_dims,
+            sensory_maps,
+        )
         check_similarity(similarity)
         self.similarity, self.top_k, self.every = similarity, top_k, every
         self.keep_last, self.max_frames, self.long_term = keep_last, max_frames, long_term
-        self.feed, self.sensory_dims = feed, sensory_dims
+        self.feed = feed
         self.deep_every, self.deep_probability = deep_every, deep_probability
-
-        self.key = _conv(embed_dims, key_dims)
-        nn.init.orthogonal_(self.key.weight)
-        nn.init.zeros_(self.key.bias)
         anisotropic = similarity == "anisotropic_l2"
-        self.shrinkage = _conv(embed_dims, 1) if anisotropic else None
-        self.selection = _conv(embed_dims, key_dims) if anisotropic else None
-
-        settings = dict(value_encoder or {})
-        self.has_pairs = settings.pop("pair", False)
-        if self.has_pairs:
-            self.value_encoder = PairValueEncoder(key_dims, value_dims, **settings)
-        else:
-            self.value_encoder = FusedValueEncoder(embed_dims, value_dims, **settings)
-
-        self.query_value = _conv(embed_dims, query_dims) if query_dims else None
-        joined = embed_dims + value_dims + sensory_dims
-        self.fuser = None if query_dims else FusionBlock(joined, prompt_dims, prompt_hidden)
-        self.deep_update = self.update = self.map_convs = None
-        if sensory_dims:
-            self.deep_update = SensoryUpdate(value_dims, sensory_dims)
-            width = prompt_dims
-            if sensory_maps is not None:
-                width = sensory_maps[-1]
-                extra = (0, 0, 1)  # the finest with the logits
-                self.map_convs = nn.ModuleList(
-                    nn.Conv2d(channels + more, width, 1)
-                    for channels, more in zip(sensory_maps, extra, strict=True)
-                )
-            self.update = SensoryUpdate(width, sensory_dims)
+        self.shrinkage = key_conv(embed_dims, 1) if anisotropic else None
+        self.selection = key_conv(embed_dims, key_dims) if anisotropic else None
 
     def start(self, batch: int, structures: int, like: Tensor) -> SpaceTimeState:
         """Make the state before a film.
@@ -125,11 +106,7 @@ class SpaceTimeMemory(nn.Module):
             structures: K.
             like: Features (..., h, w), of whose size, type and device the state is.
         """
-        sensory = None
-        if self.sensory_dims:
-            shape = (batch, structures, self.sensory_dims, *like.shape[-2:])
-            sensory = like.new_zeros(shape)
-        return SpaceTimeState(structures, sensory)
+        return SpaceTimeState(structures, self.senses_before(batch, structures, like))
 
     def keys(self, features: Features) -> Keys:
         """Compute what N frames are looked up by; all frames of a clip at once."""
@@ -170,45 +147,15 @@ class SpaceTimeMemory(nn.Module):
             state = replace(state, **counted)
         return readout.unflatten(-1, keys.key.shape[-2:]), state
 
-    def prompt(
-        self, features: Features, readout: Tensor, state: SpaceTimeState
-    ) -> tuple[Tensor, SpaceTimeState]:
-        """Make the decoder's dense prompt of what was read.
-
-        Args:
-            features: Of B frames.
-            readout: (B, K, C, h, w).
-            state: Of the films.
-
-        Returns:
-            (B, K, C', h, w), and the state, whose sensory part may have followed.
-        """
-        x, shape = features.embedding, readout.shape[:2]
-        if self.query_value is not None:
-            own = self.query_value(x).unsqueeze(1).expand(-1, shape[1], -1, -1, -1)
-            return torch.cat([readout, own], 2), state
-        maps = (readout,) if state.sensory is None else (readout, state.sensory)
-        dense = self.fuser(with_structures(x, *maps)).unflatten(0, shape)
-        if self.update is not None and self.map_convs is None:
-            state = replace(state, sensory=self.update(dense, state.sensory))
-        return dense, state
-
-    def observe(self, state: SpaceTimeState, t: int, maps: Sequence[Tensor]) -> SpaceTimeState:
-        """Let the sensory state follow what the decoder saw in frame t.
+    def follows(self, state: SpaceTimeState, t: int) -> bool:
+        """Whether the senses follow the decoder in frame t: not where its masks alone change them.
 
         Args:
             state: Of the films.
             t: Index of the frame.
-            maps: (B, K, C, h, w) at strides 16, 8, 4, and the logits.
         """
         alone = self.deep_every is None and not self.training
-        if self.map_convs is None or (alone and self._is_due(state, t)):
-            return state
-        size, shape = maps[0].shape[-2:], maps[0].shape[:2]
-        seen = [maps[0], maps[1], torch.cat(maps[2:4], 2)]
-        small = [F.interpolate(one.flatten(0, 1), size, mode="area") for one in seen]
-        x = sum(conv(one) for conv, one in zip(self.map_convs, small, strict=True))
-        return replace(state, sensory=self.update(x.unflatten(0, shape), state.sensory))
+        return not (alone and self._is_due(state, t))
 
     def write(
         self,
@@ -286,7 +233,3 @@ class SpaceTimeMemory(nn.Module):
         if self.training:
             return random.random() < self.deep_probability
         return self.deep_every is None or (self.deep_every > 0 and t % self.deep_every == 0)
-
-
-def _conv(in_channels: int, channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, channels, 3, padding=1)
