@@ -127,7 +127,7 @@ def options(config: Path, data: Path, work_dir: Path, **cfg_options) -> Namespac
     """What the command line of tools/train.py would say."""
     small = SMALL.get(config.stem)
     dataset = dict(indices=2, clip_length=2, split="ratio")
-    if config.stem.endswith("_echonet"):
+    if config.stem.endswith(("_echonet", "_mixed")):
         del dataset["split"]
     if config.stem == "xmem_pp":
         dataset["clip_length"] = 3  # the masks of both ends are given, and measured nowhere
@@ -166,7 +166,9 @@ def echonet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
-def test_trains_a_step_and_tests(config, request, tmp_path):
+def test_trains_a_step_and_tests(config, request, tmp_path, monkeypatch):
+    if config.stem.endswith("_mixed"):
+        monkeypatch.setenv("ECHONET_ROOT", str(request.getfixturevalue("echonet")))
     data = request.getfixturevalue("echonet" if "_echonet" in config.stem else "phantom")
     runner = launch.build_runner(read(config, data, tmp_path))
     frozen = {n: p.clone() for n, p in runner.model.named_parameters() if not p.requires_grad}

@@ -169,7 +169,9 @@ class FilmDataset(BaseDataset):
             raise ConfigError("no data folder: pass --data-root FOLDER (data_root in a config)")
         root = Path(data_root).expanduser()
         if not root.is_dir():
-            raise DataError(f"{root}: no such folder; pass --data-root FOLDER")
+            raise DataError(
+                f"{root}: no such folder; pass --data-root FOLDER (data_root in a config)"
+            )
         return root
 
     # What it has for that ------------------------------------------------------------------------

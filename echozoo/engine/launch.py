@@ -177,7 +177,8 @@ def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None
 
     Args:
         cfg: The config to change.
-        data_root: The data set's folder; None leaves the config's own.
+        data_root: The data set's folder; None leaves the config's own. Where several kinds of
+            data are joined, it is that of the first kind, and the others keep theirs.
         values: Keys and values that train, val and test share.
 
     Raises:
@@ -190,8 +191,10 @@ def set_data(cfg: Config, data_root: str | None, values: dict[str, Any]) -> None
                 f"by --cfg-options test_dataloader.dataset.{key}=..."
             )
     for name in LOADERS:
-        for dataset in leaves((cfg.get(name) or {}).get("dataset")):
-            if data_root and accepts(dataset, "data_root", DATASETS):
+        found = [*leaves((cfg.get(name) or {}).get("dataset"))]
+        for dataset in found:
+            named = dataset.get("data_root") and dataset.get("type") != found[0].get("type")
+            if data_root and not named and accepts(dataset, "data_root", DATASETS):
                 dataset["data_root"] = data_root
             check_options(dataset, values, "--dataset")
             dataset.update(values)

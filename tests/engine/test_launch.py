@@ -40,6 +40,17 @@ def test_data_root_reaches_datasets_in_wrappers(read):
     assert "data_root" not in cfg.train_dataloader.dataset
 
 
+def test_of_joined_kinds_of_data_the_first_gets_the_folder(read):
+    cfg = read("--data-root", "x")
+    inner = cfg.train_dataloader.dataset.to_dict()
+    other = dict(type="EchoNetDataset", data_root="own")
+    joined = [inner, other, dict(inner), dict(other, data_root=None)]
+    cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=joined)
+    launch.set_data(cfg, "y", {})
+    found = [one.data_root for one in cfg.train_dataloader.dataset.datasets]
+    assert found == ["y", "own", "y", "y"]
+
+
 def test_datasets_without_a_folder_are_left_alone(tmp_path):
     cfg = Config(dict(train_dataloader=dict(dataset=dict(type="Unheard"))))
     launch.set_data(cfg, "x", {})
