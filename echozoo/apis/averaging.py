@@ -11,10 +11,8 @@ from torch import Tensor
 
 from echozoo.apis.model import LoadedModel
 from echozoo.errors import ConfigError
-from echozoo.models.segmentors.predictions import attach_label_map
+from echozoo.models.segmentors.predictions import attach_chances
 from echozoo.structures import EchoDataSample
-
-_LEAST = 1e-6  # probability, below which a logarithm would be of rounding alone
 
 
 class AveragedModel:
@@ -67,17 +65,13 @@ class AveragedModel:
                 mirrored = np.ascontiguousarray(frames[..., ::-1])
                 total = total + one.chances(mirrored, spacing).flip(-1)
         chances = total / (len(self.members) * (1 + self.flip))  # (n, K + 1, H0, W0)
-        size = frames.shape[1:]
         sample = EchoDataSample(
             metainfo=dict(
                 sequence="a film",
                 frames=tuple(range(len(frames)) if places is None else places),
                 spacing=spacing,
-                native_size=size,
-                input_size=size,
-                valid_size=size,
                 structures=self.structures,
             )
         )
-        attach_label_map(sample, chances.clamp(min=_LEAST).log(), self.model.postprocessing)
+        attach_chances(sample, chances, self.model.postprocessing)
         return sample

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from echozoo.models.prompts import Features, Prompts
-from echozoo.models.segmentors.predictions import to_native
+from echozoo.models.segmentors.predictions import chances_of, to_native
 from echozoo.structures import EchoDataSample
 
 _MASK_LOGIT = 10.0
@@ -205,10 +205,7 @@ class LoadedModel:
         inputs, meta = self.prepare(frames, spacing)
         with self._autocast():
             logits = self.model(self._scaled(inputs, meta), [meta], mode="tensor")
-        logits = to_native(logits, meta)
-        if logits.shape[1] == len(self.structures):  # a mask each: background is a logit of 0
-            logits = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
-        return logits.softmax(1)
+        return chances_of(logits, meta)
 
     @torch.inference_mode()
     def see_view(

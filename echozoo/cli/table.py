@@ -2,6 +2,7 @@
 
     echozoo table configs/tables/tra_2.py --scale tiny --data-root PATH --seeds 0 1 2
     echozoo table all --data-root PATH --latex -o docs/results
+    echozoo table tra_2 --data-root PATH --folds 1-10
     echozoo table all --data-root PATH --print-commands
 
 Every row is trained and tested with each seed, one after the other; a run that several tables have
@@ -29,15 +30,8 @@ from echozoo.tables.collect import collect
 from echozoo.tables.compare import compare
 from echozoo.tables.definition import TableDefinition, read_definition
 from echozoo.tables.execute import Workshop, execute, steps_left
-from echozoo.tables.runs import (
-    PlannedRow,
-    PlannedTable,
-    Run,
-    Settings,
-    key_values,
-    plan_table,
-    runs_of,
-)
+from echozoo.tables.planning import plan_table, runs_of
+from echozoo.tables.runs import PlannedRow, PlannedTable, Run, Settings, key_values
 from echozoo.tables.write import write_table
 
 
@@ -51,6 +45,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
     parser.add_argument("--data-name", help="the data set's name (default: its folder's)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="a run each (default: 0)")
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        type=folds,
+        default=[],
+        metavar="FOLD",
+        help="cross-validation: 1-10 are all folds of the data set's authors. A run each, and "
+        "their test patients are put together, so that each counts once",
+    )
     add_dict(parser, "--dataset", "keys of the train, val and test data of every row")
     add_dict(parser, "--cfg-options", "keys of the config of every row")
     parser.add_argument(
@@ -74,6 +77,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def folds(text: str) -> range:
+    """Read a fold, or several as ``1-10``."""
+    first, dash, last = text.partition("-")
+    return range(int(first), int(last if dash else first) + 1)
+
+
 def add_dict(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
     """Add an option that takes KEY=VALUE several times."""
     parser.add_argument(
@@ -92,6 +101,11 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Bring together what all runs have in common."""
     if args.gpus < 1 or min(args.seeds) < 0:
         raise ConfigError("--gpus: wanted 1 or more; --seeds: wanted 0 or more")
+    chosen = [fold for several in args.folds for fold in several]
+    if chosen and not set(chosen) <= set(range(1, 11)):
+        raise ConfigError(f"--folds {' '.join(map(str, chosen))}: wanted 1 to 10, such as 1-10")
+    if chosen and "split" in args.dataset:
+        raise ConfigError(f"--dataset split={args.dataset['split']} and --folds: choose one")
     name = args.data_name or (args.data_root and Path(args.data_root).resolve().name)
     if not name or not (args.data_root or args.only_collect):
         raise ConfigError(
@@ -103,6 +117,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         data_name=name,
         scale=args.scale,
         seeds=tuple(dict.fromkeys(args.seeds)),
+        folds=tuple(dict.fromkeys(chosen)),
         dataset=args.dataset,
         cfg_options=args.cfg_options,
         amp=args.amp,
@@ -140,14 +155,16 @@ def print_commands(
     for run in runs_of(rows):
         if run in owners and steps_left(run):
             table, row = owners[run]
-            after = f", after {run.starts_from.name}" if run.starts_from in owners else ""
-            print(f"# {run.name}{after}\n{command(table, args, [run.seed], row)}")
+            before = [one.name for one in run.needs if one in owners]
+            after = f", after {' and '.join(before)}" if before else ""
+            print(f"# {run.name}{after}\n{command(table, args, [run.seed], [run.fold], row)}")
 
 
 def command(
     table: TableDefinition,
     args: argparse.Namespace,
     seeds: Sequence[int],
+    chosen: Sequence[int | None],
     row: str | None = None,
 ) -> str:
     """Return the command that runs a table, or one row of it.
@@ -156,11 +173,13 @@ def command(
         table: The table.
         args: This command's options.
         seeds: Of the runs.
+        chosen: Their folds.
         row: Name of the row; None is a command for people, without the folders of this machine.
     """
     words = ["echozoo", "table", str(table.path)]
     words += ["--scale", args.scale] if args.scale else []
     words += ["--data-root", args.data_root if row else "PATH", "--seeds", *map(str, seeds)]
+    words += ["--folds", *map(str, chosen)] if any(chosen) else []
     for flag, values in (("--dataset", args.dataset), ("--cfg-options", args.cfg_options)):
         words += [flag, *key_values(values)] if values else []
     words += ["--amp", args.amp] if args.amp else []
@@ -204,7 +223,7 @@ def main() -> int:
         table, results = planned.definition, collect(planned)
         comparisons = compare(table, results)
         out = args.out or settings.folder
-        shown = command(table, args, args.seeds)
+        shown = command(table, args, args.seeds, settings.folds)
         files = write_table(table, results, comparisons, out, shown, tex=args.latex)
         print(f"{table.name}: {', '.join(map(str, files))}")
     if failed:

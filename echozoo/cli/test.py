@@ -5,6 +5,7 @@ published weights, or the name of a model that comes with the zoo. A config is P
 own too: test only runs that you trust.
 
 echozoo test work_dirs/samus_tra --data-root /data/CAMUS
+echozoo test work_dirs/unet_seed0 --average work_dirs/unet_seed1 --data-root /data/CAMUS
 echozoo test efficient_unet --data-root /data/CAMUS
 echozoo test published/samus_tra-0123abcd.safetensors --data-root /data/CAMUS
 echozoo test configs/sam.py checkpoints/sam_vit_b_01ec64.pth --data-root /data/CAMUS
@@ -20,6 +21,7 @@ from mmengine.config import Config
 
 from echozoo import run_folder, weights
 from echozoo.engine import failures, launch
+from echozoo.engine.averages import average
 from echozoo.engine.distributed import process_group
 from echozoo.engine.fitting import check_fit
 from echozoo.errors import ConfigError, one_line_errors
@@ -51,6 +53,14 @@ def parse_args() -> argparse.Namespace:
         metavar="STEP",
         help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
     )
+    parser.add_argument(
+        "--average",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="average its probabilities with those of these runs or published weights; results go "
+        "to RUN/average",
+    )
     launch.add_options(parser)
     return parser.parse_args()
 
@@ -62,7 +72,8 @@ def main() -> None:
     with process_group(), failures.one_line():
         settle_config(args)
         if args.work_dir is None and args.checkpoint and Path(args.checkpoint).is_dir():
-            args.work_dir = str(Path(args.checkpoint, "int8" if args.int8 else ""))
+            inside = "int8" if args.int8 else "average" if args.average else ""
+            args.work_dir = str(Path(args.checkpoint, inside))
         cfg = launch.read_config(args)
         cfg.load_from, cfg.resume = None, False
         if args.checkpoint:
@@ -72,9 +83,14 @@ def main() -> None:
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
         launch.overlap_clips(cfg)
         launch.collect_results(cfg)
+        if args.average:
+            if args.int8 or not args.checkpoint:
+                raise ConfigError("--average: wanted a run or published weights, and no --int8")
+            average(cfg, cfg.load_from, args.average)
+            cfg.load_from = None  # each member has its own
         if args.int8:
             test_in_int8(cfg, args.amp)
-        if args.checkpoint:
+        if cfg.load_from:
             check_fit(cfg)
         with failures.full_disk(Path(cfg.work_dir)):
             runner = launch.build_runner(cfg, args.fast_cpu)

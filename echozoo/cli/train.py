@@ -62,6 +62,11 @@ def parse_args() -> argparse.Namespace:
         help="what the folder of --cache-features may hold (default: %(default)g)",
     )
     parser.add_argument(
+        "--log-to",
+        choices=training_options.TRACKERS,
+        help="send curves and pictures there too; needs the extra: pip install 'echozoo[log]'",
+    )
+    parser.add_argument(
         "--compile",
         action="store_true",
         help="torch.compile the backbone: slow to start",
@@ -128,6 +133,8 @@ def main() -> None:
                 print(f"--no-augmentation: training without {', '.join(left_out)}")
         if args.cache_features is not None:
             training_options.cache_features(cfg, args.cache_features or None, args.cache_gb)
+        if args.log_to:
+            training_options.log_to(cfg, args.log_to)
         if args.compile:
             cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), dict(type="CompileHook")]
         if args.print_config:

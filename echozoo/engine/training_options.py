@@ -1,6 +1,10 @@
-"""Options of training alone: without augmentation, with features of a frozen encoder on disk."""
+"""Options of training alone: augmentation, features of a frozen encoder on disk, trackers."""
 
 from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -9,6 +13,13 @@ from echozoo.engine.config_options import registered
 from echozoo.engine.launch import leaves
 from echozoo.errors import ConfigError
 from echozoo.registry import TRANSFORMS
+
+TRACKERS = {
+    "tensorboard": "TensorboardVisBackend",
+    "wandb": "WandbVisBackend",
+    "mlflow": "MLflowVisBackend",
+}
+"""Experiment trackers, by the name of their package: mmengine's classes."""
 
 
 def random_transforms(cfg: Config) -> list[str]:
@@ -38,6 +49,38 @@ def drop_augmentation(cfg: Config) -> list[str]:
         steps = dataset.get("pipeline", ())
         dataset["pipeline"] = [step for step in steps if step["type"] not in names]
     return names
+
+
+def log_to(cfg: Config, tracker: str) -> None:
+    """Let a run's curves and pictures go to an experiment tracker too, beside its own files.
+
+    Args:
+        cfg: The config to change. A backend of that kind that it has already stays as it is.
+        tracker: One of `TRACKERS`. MLflow writes to ``MLFLOW_TRACKING_URI``, else into the run's
+            folder; Weights & Biases asks for a key, or is told ``WANDB_MODE=offline``.
+
+    Raises:
+        ConfigError: The tracker is not installed.
+    """
+    if find_spec(tracker) is None:
+        raise ConfigError(
+            f"--log-to {tracker}: {tracker} is not installed: pip install 'echozoo[log]' (in a "
+            "checkout: pip install -e '.[log]')"
+        )
+    local = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
+    backends = cfg.setdefault("visualizer", local).vis_backends
+    kind, name = TRACKERS[tracker], Path(cfg.work_dir).name
+    own = {
+        "tensorboard": {},
+        "wandb": dict(init_kwargs=dict(project="echozoo", name=name)),
+        "mlflow": dict(
+            exp_name="echozoo",
+            run_name=name,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
+        ),
+    }
+    if not any(one.type == kind for one in backends):
+        cfg.visualizer.vis_backends = [*backends, dict(type=kind, **own[tracker])]
 
 
 def cache_features(cfg: Config, folder: str | None, limit_gb: float) -> None:

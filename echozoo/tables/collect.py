@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,28 @@ class RowResult:
     tested: tuple[TestedRun, ...]
     measured: dict[str, Measured]
 
+    @property
+    def pools(self) -> list[list[TestedRun]]:
+        """The tested runs of each seed, where all of its folds are there (see `pools_of`)."""
+        return pools_of(self.planned, self.tested)
+
+
+def pools_of(planned: PlannedRow, tested: Sequence[TestedRun]) -> list[list[TestedRun]]:
+    """Put the folds of a seed together, in which each patient is tested once.
+
+    Args:
+        planned: Says how many folds there are to be.
+        tested: The runs that have results.
+
+    Returns:
+        A list of runs a seed; a seed with folds missing is left out, as some patients would be.
+    """
+    wanted = Counter(run.seed for run in planned.runs)
+    by_seed: dict[int, list[TestedRun]] = {}
+    for one in tested:
+        by_seed.setdefault(one.run.seed, []).append(one)
+    return [pool for seed, pool in by_seed.items() if len(pool) == wanted[seed]]
+
 
 def collect(table: PlannedTable, n_resamples: int = 2000) -> list[RowResult]:
     """Read what the runs of a table have left, finished ones only.
@@ -89,8 +112,9 @@ def collect(table: PlannedTable, n_resamples: int = 2000) -> list[RowResult]:
     results = []
     for planned in table.rows:
         tested = tuple(filter(None, (read_tested(run) for run in planned.runs)))
+        pools = pools_of(planned, tested)
         found = {
-            key: measure(QUANTITIES[key], files_of(tested, QUANTITIES[key]), n_resamples)
+            key: measure(QUANTITIES[key], files_of(pools, QUANTITIES[key]), n_resamples)
             for key in table.definition.measured
         }
         measured = {key: value for key, value in found.items() if value is not None}
@@ -117,13 +141,13 @@ def read_tested(run: Run) -> TestedRun | None:
     return TestedRun(run, record, files, read_json(run.folder / "temporal.json", dict))
 
 
-def files_of(tested: Sequence[TestedRun], quantity: Quantity) -> list[Rows]:
-    """Return the rows that a quantity is computed from, a list a run."""
-    return [one.files[quantity.file] for one in tested]
+def files_of(pools: Sequence[Sequence[TestedRun]], quantity: Quantity) -> list[Rows]:
+    """Return the rows that a quantity is computed from, a list a seed, all of its folds in it."""
+    return [[row for one in pool for row in one.files[quantity.file]] for pool in pools]
 
 
 def measure(quantity: Quantity, runs: Sequence[Rows], n_resamples: int = 2000) -> Measured | None:
-    """Measure a quantity over runs that differ in their seeds.
+    """Measure a quantity over runs that differ in their seeds, the folds of each in one.
 
     A run's mean is the mean over groups (structures) of the means over cases. Patients are drawn
     with replacement, the same ones in every run and group, and the interval is of what is

@@ -53,7 +53,7 @@ def compare(
         baseline = table.baseline_of(row)
         for key in table.compared if baseline else ():
             quantity = QUANTITIES[key]
-            sides = [files_of(by_name[one.name].tested, quantity) for one in (row, baseline)]
+            sides = [files_of(by_name[one.name].pools, quantity) for one in (row, baseline)]
             paired = paired_difference(*patient_means(quantity, *sides), n_resamples)
             if paired.num_pairs:
                 found.append((row.name, baseline.name, key, paired))

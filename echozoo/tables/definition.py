@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ class Row:
         options: Keys of the config that differ for this row, dotted.
         starts_from: Row, or config, whose trained weights this one starts from.
         trains: False for a model that is only tested, with its published weights.
+        averages: Rows whose models' probabilities are averaged, seed by seed, in place of a
+            config; of the first are the data and the post-processing.
         baseline: Row to compare this one with; None is the table's.
     """
 
@@ -35,6 +37,7 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     starts_from: str | None = None
     trains: bool = True
+    averages: tuple[str, ...] = ()
     baseline: str | None = None
 
 
@@ -101,7 +104,7 @@ def read_definition(path: str | Path) -> TableDefinition:
         text = " ".join(str(error).split())
         raise ConfigError(f"{path}: {type(error).__name__}: {text}") from error
     _check_keys(values, TableDefinition, {"name", "path"}, str(path))
-    values["rows"] = tuple(_row(row, path) for row in values["rows"])
+    values["rows"] = tuple(_row(row, path, values["rows"]) for row in values["rows"])
     for key in ("measured", "compared", "notes"):
         values[key] = tuple(values.get(key, ()))
     table = TableDefinition(name=path.stem, path=path, **values)
@@ -109,9 +112,11 @@ def read_definition(path: str | Path) -> TableDefinition:
     return table
 
 
-def _row(values: dict[str, Any], path: Path) -> Row:
+def _row(values: dict[str, Any], path: Path, rows: Sequence[dict[str, Any]]) -> Row:
     name = values.get("name", "without a name") if isinstance(values, dict) else values
     where = f"{path}: row {name!r}"
+    if isinstance(values, dict) and values.get("averages"):
+        values = _averaged(values, where, rows)
     _check_keys(values, Row, set(), where)
     folders = (path.parent, path.parent.parent, zoo.CONFIGS)
     places = [folder / values["config"] for folder in folders]
@@ -123,6 +128,19 @@ def _row(values: dict[str, Any], path: Path) -> Row:
             f"(looked in {', '.join(str(place.parent) for place in places)})"
         )
     return Row(**{**values, "config": config})
+
+
+def _averaged(values: dict[str, Any], where: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Give a row of averages what the first of its members has."""
+    members = {one["name"]: one for one in rows if not one.get("averages")}
+    _check_known(where, "row to average", values["averages"], members)
+    first = members[values["averages"][0]]
+    if len(values["averages"]) < 2 or not all(
+        members[name].get("trains", True) for name in values["averages"]
+    ):
+        raise ConfigError(f"{where}: averages: wanted two rows or more, of models that train")
+    own = {"config": first["config"], "options": first.get("options", {}), "trains": False}
+    return {**values, **own, "averages": tuple(values["averages"])}
 
 
 def _check_keys(values: Any, kind: type, given: set[str], where: str) -> None:

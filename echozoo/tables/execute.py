@@ -52,6 +52,8 @@ class Workshop:
             before.append(str(run.folder) if run.weights is None else run.weights)
         places = ["--data-root", self.data_root, "--work-dir", str(run.folder)]
         options = [*run.options(), *places, *(["--resume"] if step == TRAIN else [])]
+        if run.averages:
+            options += ["--average", *(str(other.folder) for other in run.averages[1:])]
         if self.gpus > 1:
             port = os.environ.get("PORT", "29500")
             count = [f"--nproc-per-node={self.gpus}", f"--master-port={port}"]
@@ -108,9 +110,11 @@ def execute(
     for place, run in enumerate(runs, start=1):
         name = f"[{place}/{len(runs)}] {run.name}"
         try:
-            steps, parent = steps_left(run), run.starts_from
-            if parent in failed and TRAIN in steps_left(parent):
-                raise EchoZooError(f"starts from {parent.name}, which failed")
+            steps = steps_left(run)
+            for needed in run.needs:
+                if needed in failed and TRAIN in steps_left(needed):
+                    how = "averages" if run.averages else "starts from"
+                    raise EchoZooError(f"{how} {needed.name}, which failed")
             if steps:
                 busy = f"{run.folder}: another `echozoo table` works on this run; let it end, or"
                 with claimed(run.folder / ".table", f"{busy} choose other --rows"):

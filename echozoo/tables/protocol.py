@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from echozoo.tables.cells import count
 from echozoo.tables.collect import RowResult, TestedRun
 from echozoo.tables.definition import TableDefinition
-from echozoo.tables.runs import FULL
+from echozoo.tables.runs import FULL, Run
 
 
-def protocol(tested: Sequence[TestedRun]) -> list[str]:
+def protocol(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
     """Say on what and how rows were measured.
 
     Args:
-        tested: The runs of all rows.
+        pools: The runs of all rows, the folds of a seed together.
 
     Returns:
         Lines of a list; what differs between rows stands side by side.
     """
-    if not tested:
+    if not pools:
         return ["nothing was run yet"]
+    tested = [one for pool in pools for one in pool]
     records = [one.record for one in tested]
     packages = ("python", "torch", "numpy", "scipy", "mmengine", "echozoo")
     lines = [
-        f"data: {join(_data(one) for one in tested)}",
+        f"data: {join(map(_data, pools))}",
         f"scale: {join(r.scale or FULL for r in records)}; seeds: "
         f"{join(str(seed) for seed in sorted({r.seed for r in records}))}",
         f"hardware: {join(hardware(one) for one in tested)}",
@@ -33,7 +35,7 @@ def protocol(tested: Sequence[TestedRun]) -> list[str]:
         f"code: {join(r.commit or 'not a git checkout' for r in records)}; "
         f"begun {min(r.started for r in records)[:10]} to {max(r.started for r in records)[:10]}",
     ]
-    return lines + _temporal(tested)
+    return lines + _temporal(pools)
 
 
 def notes(table: TableDefinition, results: Sequence[RowResult]) -> list[str]:
@@ -49,16 +51,16 @@ def notes(table: TableDefinition, results: Sequence[RowResult]) -> list[str]:
     lines = list(table.notes)
     for result in results:
         name, planned = result.planned.row.name, result.planned
-        missing = [run.seed for run in planned.runs if run not in {t.run for t in result.tested}]
+        missing = [run for run in planned.runs if run not in {t.run for t in result.tested}]
         if planned.obstacle and not result.tested:
             lines.append(f"{name}: not run: {planned.obstacle}.")
         elif missing:
-            seeds = ", ".join(map(str, missing))
-            lines.append(f"{name}: not run{f' with seed {seeds}' if result.tested else ''}.")
-        stale = [one.run.seed for one in result.tested if one.stale]
+            which = ", ".join(map(_which, missing))
+            left_out = "; a seed counts with all of its folds" if missing[0].fold else ""
+            lines.append(f"{name}: not run{f' with {which}{left_out}' if result.tested else ''}.")
+        stale = ", ".join(_which(one.run) for one in result.tested if one.stale)
         if stale:
-            seeds = ", ".join(map(str, stale))
-            lines.append(f"{name}: its config has changed since seed {seeds} was trained.")
+            lines.append(f"{name}: its config has changed since {stale} was trained.")
     return lines
 
 
@@ -77,21 +79,29 @@ def join(texts: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(texts))
 
 
-def _data(one: TestedRun) -> str:
-    rows = one.files["results"]
+def _which(run: Run) -> str:
+    return f"seed {run.seed}" + (f" on fold {run.fold}" if run.fold else "")
+
+
+def _data(pool: Sequence[TestedRun]) -> str:
+    rows = [row for one in pool for row in one.files["results"]]
     patients = len({row["patient"] for row in rows})
     images = len({(row["sequence"], row["frame"]) for row in rows})
-    settings = "".join(f", {setting}" for setting in one.record.dataset)
-    return f"{one.record.data}{settings}: {patients} test patients, {images} images"
+    settings: dict[str, list[str]] = {}  # the folds have each its split
+    for setting in dict.fromkeys(text for one in pool for text in one.record.dataset):
+        key, _, value = setting.partition("=")
+        settings.setdefault(key, []).append(value)
+    shown = "".join(f", {key}={' + '.join(values)}" for key, values in settings.items())
+    return f"{pool[0].record.data}{shown}: {patients} test patients, {images} images"
 
 
-def _temporal(tested: Sequence[TestedRun]) -> list[str]:
+def _temporal(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
     """Say by which limits frames were judged, and what the reference masks come to."""
     lines = []
-    for one in tested:
-        reference = one.temporal.get("reference", {})
-        if reference.get("frames"):
-            limits = one.temporal.get("limits", {})
+    for pool in pools:
+        reference = sum((Counter(one.temporal.get("reference", {})) for one in pool), Counter())
+        if reference["frames"]:
+            limits = pool[0].temporal.get("limits", {})
             lines.append(
                 f"temporal limits: {limits.get('name')}: {limits.get('provenance')}; by them the "
                 f"reference masks have {count(reference['inconsistent_frames'])} of "

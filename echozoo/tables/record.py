@@ -96,8 +96,10 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
     made = origin()
     parent = run.starts_from and run.starts_from.name
     options = [*run.options(parent), "--data-root", PATH]
+    if run.averages:
+        options += ["--average", *(other.name for other in run.averages[1:])]
     trains = run.weights is None
-    tested = [FOLDER if trains else run.weights]
+    tested = [FOLDER if trains else run.averages[0].name if run.averages else run.weights]
     parameters, trainable = run.parameters
     return RunRecord(
         config=str(run.config),

@@ -22,9 +22,11 @@ from echozoo.tables.definition import Row, TableDefinition
 from echozoo.tables.document import Bullets, Commands, Grid, Section, Text, latex, markdown
 from echozoo.tables.protocol import hardware, join, notes, protocol
 from echozoo.tables.quantities import QUANTITIES
+from echozoo.tables.record import RunRecord
 
 _CELLS = (
-    "Measured: mean over seeds of each run's mean over images (95 % bootstrap interval over "
+    "Measured: mean over seeds of each run's mean over images, of all folds where there are some "
+    "(95 % bootstrap interval over "
     "patients) ± standard deviation over seeds. Published figures are what the document prints. "
     "Nothing stands where nothing was run, or published."
 )
@@ -85,7 +87,7 @@ def csv_rows(
         row: dict[str, Any] = {
             "row": result.planned.row.name,
             "config": str(result.planned.row.config),
-            "seeds": " ".join(str(one.seed) for one in records),
+            "seeds": _seeds(records),
             "parameters": records[0].parameters if records else None,
             "trainable": records[0].trainable if records else None,
             "train_hours_total": sum(r.train_seconds for r in records) / 3600 if records else None,
@@ -127,12 +129,12 @@ def _sections(
     comparisons: Sequence[Comparison],
     command: str,
 ) -> list[Section]:
-    tested = [one for result in results for one in result.tested]
+    pools = [pool for result in results for pool in result.pools]
     whole = [key for key in table.measured if QUANTITIES[key].structure is None]
     each = [key for key in table.measured if QUANTITIES[key].structure is not None]
     return [
         Section("Published protocol", [Text(table.protocol)]),
-        Section("Measured here", [Bullets(protocol(tested)), Commands([command])]),
+        Section("Measured here", [Bullets(protocol(pools)), Commands([command])]),
         Section("Results", [_results_grid(table, results, whole, published=True)]),
         Section("By structure", [_results_grid(table, results, each, False)] if each else []),
         Section("Differences", [_paired_grid(comparisons)] if comparisons else []),
@@ -151,7 +153,7 @@ def _results_grid(
     for result in results:
         cells = [measured_cell(QUANTITIES[key], result.measured.get(key)) for key in keys]
         cells += [_published_cell(result, key) for key in shown]
-        seeds = str(len(result.tested)) if result.tested else NOTHING
+        seeds = str(len(result.pools)) if result.pools else NOTHING
         rows.append([result.planned.row.name, seeds, *cells])
     meanings = {QUANTITIES[key].meaning: QUANTITIES[key].heading for key in reversed(keys)}
     terms = "; ".join(f"{name}: {meaning}" for meaning, name in reversed(meanings.items()))
@@ -194,7 +196,7 @@ def _runs_grid(results: Sequence[RowResult]) -> Grid:
                 count(records[0].parameters),
                 count(records[0].trainable) if row.trains else "0",
                 trained_until(r.trained_until for r in records) if row.trains else "not here",
-                " ".join(str(r.seed) for r in records) if row.trains else NOTHING,
+                _seeds(records) if row.trains or row.averages else NOTHING,
                 hours(r.train_seconds for r in records) if row.trains else "0",
             ]
         )
@@ -205,7 +207,13 @@ def _runs_grid(results: Sequence[RowResult]) -> Grid:
     return Grid(headings, rows, caption, labels=3)
 
 
+def _seeds(records: Sequence[RunRecord]) -> str:
+    return " ".join(dict.fromkeys(str(record.seed) for record in records))
+
+
 def _config_cell(row: Row) -> str:
+    if row.averages:
+        return f"the mean of {' and '.join(row.averages)}"
     options = "".join(f", {key}={value}" for key, value in row.options.items())
     start = f", starts from {row.starts_from}" if row.starts_from else ""
     return f"`{row.config}`{options}{start}"

@@ -64,6 +64,13 @@ def test_a_page_of_a_tested_run(config, phantom, tmp_path, monkeypatch, capsys):
     kinds = [case["kind"] for case in json.loads((folder / "cases/cases.json").read_text())]
     assert kinds.count("worst") > 0
 
+    # The mean of a model and itself is the model, with its steps of post-processing.
+    checkpoint.rename(folder / "best_x_epoch_1.pth")
+    run_tool(monkeypatch, "test", folder, "--average", folder, "--data-root", phantom)
+    with open(folder / "average" / "results.csv", newline="") as file:
+        assert [row["dice"] for row in csv.DictReader(file)] == [row["dice"] for row in rows]
+
+    capsys.readouterr()
     run_tool(monkeypatch, "report", folder)
     assert capsys.readouterr().out.strip() == str(folder / "report.html")
     page = (folder / "report.html").read_text()

@@ -3,9 +3,17 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
+from echozoo.engine import training_options
 from echozoo.engine.config_file import load_config
-from echozoo.engine.training_options import cache_features, drop_augmentation, random_transforms
+from echozoo.engine.training_options import (
+    TRACKERS,
+    cache_features,
+    drop_augmentation,
+    log_to,
+    random_transforms,
+)
 from echozoo.errors import ConfigError
+from echozoo.registry import VISBACKENDS
 
 RANDOM = ["RandomGamma", "RandomRotate", "RandomScaleCrop", "RandomContrast"]
 
@@ -38,6 +46,24 @@ def test_without_augmentation_the_rest_stays(cfg):
     assert cfg.train_dataloader.dataset.pipeline[1].rule == "random"
     assert types(cfg, "test_dataloader") == test_pipeline
     assert drop_augmentation(cfg) == []
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_a_tracker_stands_beside_the_runs_own_files(cfg, tracker, monkeypatch):
+    cfg.work_dir = "work_dirs/mine"
+    monkeypatch.setattr(training_options, "find_spec", lambda name: name == tracker)
+    for _ in range(2):
+        log_to(cfg, tracker)
+    assert [VISBACKENDS.get(one.type) for one in cfg.visualizer.vis_backends] == [
+        VISBACKENDS.get(name) for name in ("LocalVisBackend", TRACKERS[tracker])
+    ]
+    if tracker != "tensorboard":
+        assert "mine" in str(cfg.visualizer.vis_backends[1])
+    monkeypatch.setattr(training_options, "find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=rf"{tracker} is not installed: pip install 'echozoo\[log"
+    ):
+        log_to(cfg, tracker)
 
 
 def test_data_sets_in_wrappers_are_reached(cfg):

@@ -12,8 +12,10 @@ from echozoo.errors import DataError
 from echozoo.evaluation.functional.aggregate import summarise
 from echozoo.tables.collect import collect, measure, read_tested
 from echozoo.tables.definition import read_definition
+from echozoo.tables.planning import plan_table
 from echozoo.tables.quantities import QUANTITIES
-from echozoo.tables.runs import Settings, plan_table
+from echozoo.tables.runs import Settings
+from echozoo.tables.write import write_table
 
 # Patient a has two images, b one. By hand: seed 0 has LV (0.9 + 0.8 + 0.7) / 3 = 0.8 and LA
 # (0.6 + 0.5 + 0.7) / 3 = 0.6, mean 0.7; seed 1 LV 0.9, LA (0.5 + 0.9) / 2 = 0.7, mean 0.8.
@@ -111,6 +113,27 @@ def test_rows_without_a_finished_run_stay_empty(write_definition, tmp_path: Path
     assert not first.tested[0].stale
     changed = replace(plain.runs[0], cfg_options=("train_cfg.max_epochs=7",))
     assert read_tested(changed).stale
+
+
+def test_folds_are_pooled_and_each_patient_counts_once(write_definition, tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "runs", "phantom", "tiny", (0, 1), folds=(1, 2))
+    table = plan_table(read_definition(write_definition()), settings)
+    parts = [[row for row in results(FIRST) if row["patient"] == name] for name in "ab"]
+    bad = [films({"a": (1, 4)}), films({"b": (0, 2)})]
+    for run in table.rows[0].runs:
+        if (run.seed, run.fold) != (1, 2):
+            write_run(run, parts[run.fold - 1], bad[run.fold - 1])
+    (result, _) = collect(table)
+    assert len(result.tested) == 3
+    assert [[one.run.fold for one in pool] for pool in result.pools] == [[1, 2]], "seed 1 lacks one"
+    whole = measure(QUANTITIES["dice"], [results(FIRST)])
+    assert result.measured["dice"] == pytest.approx(whole, nan_ok=True)
+    assert (result.measured["tci"].amount, result.measured["tci"].total) == (1, 6)
+    (files,) = write_table(table.definition, [result, _], [], tmp_path, "echozoo table toy")[:1]
+    text = files.read_text()
+    assert "- data: phantom, split=fold1 + fold2: 2 test patients, 3 images" in text
+    assert "plain: not run with seed 1 on fold 2; a seed counts with all of its folds." in text
+    assert "| plain | 1 | " in text
 
 
 def test_a_record_of_another_kind_is_refused(write_definition, tmp_path: Path) -> None:

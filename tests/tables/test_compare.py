@@ -10,8 +10,9 @@ from echozoo.evaluation.functional.paired import holm
 from echozoo.tables.collect import collect
 from echozoo.tables.compare import compare, patient_means
 from echozoo.tables.definition import read_definition
+from echozoo.tables.planning import plan_table
 from echozoo.tables.quantities import QUANTITIES
-from echozoo.tables.runs import Settings, plan_table
+from echozoo.tables.runs import Settings
 
 PLAIN = {
     ("a", 0, "lv"): 0.8,

@@ -15,8 +15,9 @@ import pytest
 from echozoo.errors import ConfigError
 from echozoo.tables.definition import read_definition
 from echozoo.tables.execute import Workshop, duration, execute, last_error, steps_left
+from echozoo.tables.planning import plan_table, runs_of
 from echozoo.tables.record import read_record
-from echozoo.tables.runs import Run, Settings, plan_table, runs_of
+from echozoo.tables.runs import Run, Settings
 
 # Both commands: note the call, do what the file `behave` says, leave what the real ones leave.
 TOOL = """
@@ -234,6 +235,34 @@ def test_several_processes_share_a_run(runs, tmp_path, monkeypatch) -> None:
     for step in ("train", "test"):
         lines = (run.folder / f"{step}.log").read_text().splitlines()
         assert lines == 2 * [f"{step} {run.config} 2 {threads} 29999 pytorch"]
+
+
+def test_an_average_is_tested_after_its_members(write_definition, workshop, tmp_path) -> None:
+    rows = [
+        {"name": "plain", "config": "unet.py"},
+        {"name": "timely", "config": "samus_tra.py"},
+        {"name": "both", "averages": ("timely", "plain")},
+    ]
+    definition = read_definition(write_definition(rows=rows, baseline=None))
+    table = plan_table(definition, Settings(tmp_path / "runs", "phantom", "tiny"))
+    plain, timely, both = (row.runs[0] for row in table.rows)
+    command = workshop.command(both, "test")
+    assert command[2:5] == ["test", str(timely.config), str(timely.folder)]
+    assert command[-2:] == ["--average", str(plain.folder)]
+    assert both.parameters == (plain.parameters[0] + timely.parameters[0], 0)
+    behave(plain, "sys.exit('error: no')")
+    behave(both, "tool = 'average'\nassert arguments[1] != str(folder)\nsys.exit()")
+    failures = execute(runs_of([table.rows[2]]), workshop, lambda line: None)
+    assert failures[both] == f"averages {plain.name}, which failed"
+    (plain.folder / "behave").unlink()
+    assert execute(runs_of([table.rows[2]]), workshop, lambda line: None) == {}
+    assert [line.split()[0] for line in calls(workshop)] == [
+        *["train", "test", "train", "train", "test", "test"]
+    ]
+    assert read_record(both.folder).test_command == (
+        f"python tools/test.py {timely.config} {timely.name} --dataset split=files --seed 0 "
+        f"--data-root PATH --average {plain.name} --work-dir RUN"
+    ).replace("--dataset", "--scale tiny --dataset")
 
 
 def test_the_last_error_of_this_attempt(tmp_path) -> None:

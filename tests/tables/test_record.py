@@ -8,8 +8,9 @@ import pytest
 from echozoo.engine.provenance import machine
 from echozoo.errors import DataError
 from echozoo.tables.definition import read_definition
+from echozoo.tables.planning import plan_table
 from echozoo.tables.record import new_record, read_record
-from echozoo.tables.runs import Run, Settings, plan_table
+from echozoo.tables.runs import Run, Settings
 
 
 @pytest.fixture

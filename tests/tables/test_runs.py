@@ -7,7 +7,8 @@ import pytest
 
 from echozoo.errors import ConfigError
 from echozoo.tables.definition import read_definition
-from echozoo.tables.runs import Settings, plan_table, runs_of
+from echozoo.tables.planning import plan_table, runs_of
+from echozoo.tables.runs import Settings
 
 HERE = Path("work_dirs/tables")
 
@@ -28,6 +29,44 @@ def test_a_run_that_two_tables_have_is_one(write_definition) -> None:
     ]
     assert runs[0].folder == HERE / "tiny" / "phantom" / "unet-split=files" / "seed0"
     assert plan(write_definition("one"), scale=None).rows[0].runs[0].folder.parts[2] == "full"
+
+
+def test_folds_are_runs_of_a_seed(write_definition) -> None:
+    """Each starts from a run of its own fold: else its test patients would have trained."""
+    rows = [
+        {"name": "plain", "config": "unet.py"},
+        {"name": "timely", "config": "samus_tra.py"},
+        {"name": "auto", "config": "autosamus.py", "starts_from": "timely"},
+        {"name": "both", "averages": ("plain", "timely")},
+    ]
+    table = plan(write_definition(rows=rows), folds=(2, 10))
+    auto, both = table.rows[2:]
+    assert [(run.seed, run.fold) for run in auto.runs] == [(0, 2), (0, 10), (1, 2), (1, 10)]
+    for run in (*auto.runs, *both.runs):
+        assert run.read_config().test_dataloader.dataset.split == f"fold{run.fold}"
+        assert all((one.seed, one.fold) == (run.seed, run.fold) for one in run.needs)
+    assert both.runs[0].needs == (table.rows[0].runs[0], table.rows[1].runs[0])
+    runs = runs_of([auto, both])
+    assert len({run.folder for run in runs}) == len(runs) == 4 * 4
+    assert all(runs.index(needed) < runs.index(run) for run in runs for needed in run.needs)
+
+
+@pytest.mark.parametrize(
+    ("averages", "said"),
+    [
+        (("plain", "plane"), "no row to average is named 'plane'; did you mean plain"),
+        (("plain",), "averages: wanted two rows or more, of models that train"),
+        (("plain", "tested"), "averages: wanted two rows or more, of models that train"),
+    ],
+)
+def test_what_cannot_be_averaged(write_definition, averages, said) -> None:
+    rows = [
+        {"name": "plain", "config": "unet.py"},
+        {"name": "tested", "config": "sam.py", "trains": False},
+        {"name": "both", "averages": averages},
+    ]
+    with pytest.raises(ConfigError, match=said):
+        plan(write_definition(rows=rows))
 
 
 def test_the_command_line_wins_over_the_table_and_its_rows(write_definition) -> None:

@@ -11,7 +11,8 @@ from echozoo.tables.collect import collect
 from echozoo.tables.compare import compare
 from echozoo.tables.definition import read_definition
 from echozoo.tables.document import Grid, Section, latex, markdown
-from echozoo.tables.runs import Settings, plan_table
+from echozoo.tables.planning import plan_table
+from echozoo.tables.runs import Settings
 from echozoo.tables.write import write_table
 
 COMMAND = "python tools/run_table.py configs/tables/toy.py --data-root PATH"

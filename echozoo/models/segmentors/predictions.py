@@ -10,6 +10,7 @@ from echozoo.postprocessing import Postprocessing
 from echozoo.structures import EchoDataSample
 
 OFF = Postprocessing(())
+_LEAST = 1e-6  # probability, below which a logarithm would be of rounding alone
 
 
 def to_native(logits: Tensor, sample: EchoDataSample) -> Tensor:
@@ -53,10 +54,45 @@ def attach_label_map(
         logits: (T, K + 1, h, w), background first.
         postprocessing: Steps of the config.
     """
-    scores = to_native(_smooth(logits, sample, postprocessing), sample)  # (T, K + 1, H0, W0)
+    scores = to_native(_smooth(logits, sample, postprocessing), sample)
+    _attach_classes(sample, scores, postprocessing)
+
+
+def _attach_classes(sample: EchoDataSample, scores: Tensor, postprocessing: Postprocessing) -> None:
+    """Store what scores (T, K + 1, H0, W0) of the classes come to."""
     background, scores = scores[:, :1], scores[:, 1:]
     labels = _label_map(scores > background, scores)
     _attach(sample, _masks_of(labels, scores.shape[1]), labels, scores, postprocessing)
+
+
+def chances_of(logits: Tensor, sample: EchoDataSample) -> Tensor:
+    """How likely each pixel is background and each structure.
+
+    Args:
+        logits: (T, K, h, w), a mask each, or (T, K + 1, h, w), a class each, background first.
+        sample: Its ``structures`` are the K.
+
+    Returns:
+        (T, K + 1, H0, W0) on the grid of the image file, background first, sums of 1.
+    """
+    logits = to_native(logits, sample)
+    if logits.shape[1] == len(sample.structures):  # a mask each: background is a logit of 0
+        logits = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+    return logits.softmax(1)
+
+
+def attach_chances(
+    sample: EchoDataSample, chances: Tensor, postprocessing: Postprocessing = OFF
+) -> None:
+    """Store predictions that several networks have come to, each on a grid of its own.
+
+    Args:
+        sample: Receives ``pred_masks`` and ``pred_labels``.
+        chances: (T, K + 1, H0, W0), a mean of `chances_of`.
+        postprocessing: Steps of the config.
+    """
+    logits = _smooth(chances.clamp(min=_LEAST).log(), sample, postprocessing)
+    _attach_classes(sample, logits, postprocessing)
 
 
 def _smooth(logits: Tensor, sample: EchoDataSample, postprocessing: Postprocessing) -> Tensor:
