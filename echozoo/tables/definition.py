@@ -83,7 +83,7 @@ def read_definition(path: str | Path) -> TableDefinition:
     """Read a file of ``configs/tables/``.
 
     Args:
-        path: A Python file of plain assignments.
+        path: A Python file of plain assignments; names that begin with _ are its own.
 
     Returns:
         The table; every config that it names is there.
@@ -103,6 +103,7 @@ def read_definition(path: str | Path) -> TableDefinition:
     except Exception as error:  # a definition is Python: anything may happen in it
         text = " ".join(str(error).split())
         raise ConfigError(f"{path}: {type(error).__name__}: {text}") from error
+    values = {key: value for key, value in values.items() if not key.startswith("_")}
     _check_keys(values, TableDefinition, {"name", "path"}, str(path))
     values["rows"] = tuple(_row(row, path, values["rows"]) for row in values["rows"])
     for key in ("measured", "compared", "notes"):

@@ -84,11 +84,16 @@ def _bad_sequences(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
         yield row["sequence"], Case(row["patient"], "", float(row["inconsistent_frames"] > 0))
 
 
-def _area_change(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
-    for row in rows:
-        error = row.get("area_change_error_pp", math.nan)  # older runs have none
-        if not math.isnan(error):
-            yield row["sequence"], Case(row["patient"], "", error)
+def _course(name: str) -> Callable:
+    """A number of each film's course; older runs have none."""
+
+    def select(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
+        for row in rows:
+            value = row.get(name, math.nan)
+            if not math.isnan(value):
+                yield row["sequence"], Case(row["patient"], "", value)
+
+    return select
 
 
 def _error_to_threshold(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
@@ -144,7 +149,19 @@ QUANTITIES: dict[str, Quantity] = {
         "error of area change, points",
         "difference of the percentage of the LV's area that is lost from ED to ES, a film",
         "temporal",
-        _area_change,
+        _course("area_change_error_pp"),
+    ),
+    "roughness": Quantity(
+        "roughness of the area, %",
+        "mean distance of the LV's area from the mean of its neighbours', of its mean, a film",
+        "temporal",
+        _course("area_roughness_percent"),
+    ),
+    "jitter": Quantity(
+        "jitter, mm",
+        "mean distance of outlines from half-way between those before and after, a film",
+        "temporal",
+        _course("contour_jitter_mm"),
     ),
     "bad_sequences": Quantity(
         "bad sequences",

@@ -10,8 +10,15 @@ from echozoo.tables.definition import read_definition
 
 DEFINITIONS = sorted(Path("configs/tables").glob("*.py"))
 # How many rows of numbers each table of the documents has.
-PUBLISHED_ROWS = {"tra_1": 5, "tra_2": 3, "tra_3": 4, "autosamus_1": 2, "autosamus_apg": 0}
-NOT_OF_DOCUMENTS = {"related": 4, "full_size": 0}  # the first: of another paper
+PUBLISHED_ROWS = {
+    "time": 0,
+    "tra_1": 5,
+    "tra_2": 3,
+    "tra_3": 4,
+    "autosamus_1": 2,
+    "autosamus_apg": 0,
+}
+NOT_OF_DOCUMENTS = {"related": 4, "full_size": 0, "time": 0}  # the first: of another paper
 PUBLISHED_ROWS |= NOT_OF_DOCUMENTS
 # What stands before the numbers of a row, where it is not the row's name.
 MARKS = {
