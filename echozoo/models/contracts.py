@@ -37,12 +37,15 @@ class KeyMap:
         holds: Which keys of the part (a regular expression) a file has all of, or none: then they
             stay as initialised. What no map of a part holds goes together by modules.
         name: Of these keys in the log; None is the part's.
+        alone: A key by which a dictionary with the part alone is known, as some files have one for
+            each part, and what its keys begin with in files that have all parts in one.
     """
 
     claims: Mapping[str, str | None] = field(default_factory=dict)
     renames: Mapping[str, str] = field(default_factory=dict)
     holds: str = ".*"
     name: str | None = None
+    alone: Mapping[str, str] = field(default_factory=dict)
 
 
 def takes_frames(encoder: nn.Module) -> bool:

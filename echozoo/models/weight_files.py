@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from echozoo.errors import CheckpointError
+from echozoo.registry import MEMORIES, MODELS, PROMPT_HEADS
 from echozoo.whole_files import damage
 
 # Where published files keep their weights, when the file is not the weights alone.
@@ -99,7 +100,7 @@ def state_dict_of(content: Any, name: str) -> dict[str, Tensor]:
 
     Looks into ``{"state_dict": ...}`` and what else is in `WRAPPERS`, takes the ``module.`` of
     DataParallel off the keys, and puts the dictionaries of a file with one dictionary for each
-    part of SAM together under SAM's own prefixes.
+    part together under the prefixes of files with all parts (see `KeyMap`).
 
     Args:
         content: What the file holds.
@@ -167,25 +168,22 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return config
 
 
-# A key that only one part of SAM or SurgicalSAM has, and the prefix of that part where a file has
-# all of them.
-_MARKS = {
-    "patch_embed.proj.weight": "image_encoder.",
-    "no_mask_embed.weight": "prompt_encoder.",
-    "iou_token.weight": "mask_decoder.",
-    "class_embeddings.weight": "learnable_prototypes.",
-    "pn_cls_embeddings.0.weight": "prototype_prompt_encoder.",
-}
-
-
 def _join_parts(parts: Mapping[str, Mapping], name: str) -> dict[str, Tensor]:
+    """Put the dictionaries of parts together as the parts' classes say (`KeyMap.alone`)."""
+    marks = {}
+    for registry in (MODELS, PROMPT_HEADS, MEMORIES):
+        registry.import_from_location()
+        for kind in registry.module_dict.values():
+            said = getattr(kind, "published", ())
+            for layout in said if isinstance(said, tuple) else ():
+                marks |= layout.alone
     joined = {}
     for title, part in parts.items():
-        prefix = next((prefix for mark, prefix in _MARKS.items() if mark in part), None)
+        prefix = next((prefix for mark, prefix in marks.items() if mark in part), None)
         if prefix is None:
             raise CheckpointError(
-                f"{name}: the dictionary {_short(title)} is no part of SAM that is known here: "
-                "give a file of weights, or one with a dictionary for each part of SAM"
+                f"{name}: the dictionary {_short(title)} is no part that is known here: give a "
+                "file of weights, or one with a dictionary for each part of SAM"
             )
         joined |= {f"{prefix}{key}": value for key, value in part.items()}
     return joined

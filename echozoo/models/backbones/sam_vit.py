@@ -101,6 +101,7 @@ class SAMViT(nn.Module):
             holds=r"pos_embed|(patch_embed\.proj|neck\.\d)\.\w+"
             r"|blocks\.\d+\.(norm[12]|attn\.qkv|attn\.proj|mlp\.lin[12])\.\w+"
             r"|blocks\.\d+\.attn\.rel_pos_[hw]",
+            alone={"patch_embed.proj.weight": "image_encoder."},
         ),
     )
 

@@ -27,7 +27,7 @@ class SAMMaskDecoder(MaskDecoder):
         iou_head_hidden: Hidden width of that head.
     """
 
-    published = (KeyMap({r"mask_decoder\.": ""}),)
+    published = (KeyMap({r"mask_decoder\.": ""}, alone={"iou_token.weight": "mask_decoder."}),)
     transformer_type = TwoWayTransformer
     """What lets tokens and pixels attend to each other; other systems have their own."""
 

@@ -32,7 +32,11 @@ class SAMPromptHead(nn.Module):
 
     kinds: tuple[str, ...] = ()
     published: tuple[KeyMap, ...] = (
-        KeyMap({r"prompt_encoder\.": "encoder."}, holds=r"encoder\..+"),
+        KeyMap(
+            {r"prompt_encoder\.": "encoder."},
+            holds=r"encoder\..+",
+            alone={"no_mask_embed.weight": "prompt_encoder."},
+        ),
     )
 
     def __init__(self, embed_dims: int, img_size: int, embedding_size: int) -> None:

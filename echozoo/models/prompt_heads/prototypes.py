@@ -56,6 +56,10 @@ class PrototypePromptHead(SAMPromptHead):
             },
             holds=r"(prototypes|(dense_prompt|sparse_prompts)\.\d)\..+",
             name="PrototypePromptHead",
+            alone={
+                "class_embeddings.weight": "learnable_prototypes.",
+                "pn_cls_embeddings.0.weight": "prototype_prompt_encoder.",
+            },
         ),
     )
 
