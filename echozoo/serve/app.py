@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from echozoo.apis.session import ClickSession
 from echozoo.errors import EchoZooError, StorageError
 from echozoo.films.contents import open_b_mode
-from echozoo.serve import film_routes, intake_routes, routes
+from echozoo.serve import film_routes, hand_routes, intake_routes, routes
 from echozoo.serve.guard import Guard
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.server import Server
@@ -29,7 +29,7 @@ _KINDS = {
     ".js": "text/javascript; charset=utf-8",
 }
 
-_EMBEDDINGS = 16  # kept of each open film; one of SAM's is 4 MB
+_EMBEDDINGS = 48  # kept of each open film; one of SAM's is 4 MB
 
 
 def _click_session(loaded: Any, film: Any) -> ClickSession:
@@ -72,6 +72,8 @@ def create_app(
     _add_page(app)
     film_routes.add_films(app, server)
     routes.add_masks(app, server)
+    hand_routes.add_hand(app, server)
+    hand_routes.add_choices(app, server)
     routes.add_jobs(app, server)
     routes.add_results(app, server)
     intake_routes.add_intake(app, server)

@@ -38,8 +38,9 @@ def add_intake(app: FastAPI, server: Server) -> None:
             except DataError as error:
                 raise Refusal(422, str(error).replace(str(path), "the file")) from error
         check_idle(workspace)
-        for at, labels in brought.maps.items():
-            workspace.replace(at, labels, brought.structures)
+        with workspace.step():
+            for at, labels in brought.maps.items():
+                workspace.replace(at, labels, brought.structures)
         server.workspaces.changed(workspace, key)
         return {"frames": len(brought.maps), "notes": brought.notes}
 
@@ -63,6 +64,7 @@ def add_intake(app: FastAPI, server: Server) -> None:
                 yield frame, workspace.clicks.segment_all(frame, prompts)
 
         def keep(frame: int, labels: np.ndarray) -> None:
-            workspace.keep_click(frame, labels, wanted[frame])
+            workspace.keep_click(frame, labels, wanted[frame], *wanted[frame])
 
-        return server.start(key, workspace, segmented, len(wanted), keep)
+        with workspace.step():
+            return server.start(key, workspace, segmented, len(wanted), keep)

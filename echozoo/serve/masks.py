@@ -1,4 +1,4 @@
-"""The masks of one film: what was clicked lies over what was carried."""
+"""The masks of one film: what was drawn lies over what was clicked, that over what was carried."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from echozoo.datasets.anatomy import choose_structures, join_masks, split_labels
+from echozoo.datasets.anatomy import LABEL_VALUES, choose_structures, join_masks, split_labels
 from echozoo.serve.kept import Layer
 
 
 class MaskStore:
     """Label maps of a film, compressed: a film of minutes takes megabytes.
 
-    A structure's mask in a frame is the clicked one where there is one, else the carried one, so
-    that taking clicks back shows what was carried before. A pixel belongs to one structure:
-    clicked ones stand over carried ones. What is shown, measured, carried and written is the same.
+    A structure's mask in a frame is the drawn one where there is one, else the clicked one, else
+    the carried one, so that taking clicks back shows what was carried before. A pixel belongs to
+    one structure: the upper layers' stand over the lower ones'. What is shown, measured, carried
+    and written is the same. A frame with something drawn or clicked is a corrected one: what is
+    carried there changes nothing that there is.
 
     Args:
         structures: Short names of the model's.
@@ -38,13 +40,67 @@ class MaskStore:
         self.size = tuple(size)
         self.changes: Counter[int] = Counter()
         layers = layers or {}
+        self._drawn: Layer = dict(layers.get("drawn", {}))
         self._clicked: Layer = dict(layers.get("clicked", {}))
         self._carried: Layer = dict(layers.get("carried", {}))
-        self.changes.update({*self._clicked, *self._carried})
+        self.changes.update({*self._drawn, *self._clicked, *self._carried})
 
     def layers(self) -> dict[str, Layer]:
         """All of it as plain data, a copy, to be kept."""
-        return {"clicked": dict(self._clicked), "carried": dict(self._carried)}
+        return {
+            "drawn": dict(self._drawn),
+            "clicked": dict(self._clicked),
+            "carried": dict(self._carried),
+        }
+
+    def restore(self, layers: Mapping[str, Layer]) -> list[int]:
+        """Take up what `layers` gave before; returns the frames that change."""
+        now = self.layers()
+        frames = {frame for layer in (*now.values(), *layers.values()) for frame in layer}
+        changed = [
+            frame
+            for frame in sorted(frames)
+            if any(now[name].get(frame) is not layers[name].get(frame) for name in now)
+        ]
+        self._drawn, self._clicked, self._carried = (
+            dict(layers[name]) for name in ("drawn", "clicked", "carried")
+        )
+        self.changes.update(changed)
+        return changed
+
+    @property
+    def corrected(self) -> set[int]:
+        """The frames in which a person has drawn or clicked."""
+        return {*self._drawn, *self._clicked}
+
+    def draw(self, frame: int, structure: str, where: np.ndarray, erase: bool) -> bool:
+        """Give pixels of a frame to a structure, or take them from it; no others change.
+
+        Args:
+            frame: The frame.
+            structure: Short name.
+            where: (H, W) bool.
+            erase: Whether those of ``where`` that are the structure's become background.
+
+        Returns:
+            Whether any pixel changes.
+        """
+        labels, value = self.label_map(frame), LABEL_VALUES[structure]
+        changed = where & ((labels == value) == erase)
+        if not changed.any():
+            return False
+        held = split_labels(labels * changed, self.structures)
+        touched = {structure, *(name for name, mask in held.items() if mask.any())}
+        labels[changed] = 0 if erase else value
+        self._keep_part(self._drawn, frame, labels, self._names(self._drawn, frame) | touched)
+        return True
+
+    def undraw(self, frame: int, structure: str) -> None:
+        """Drop what was drawn of a structure in a frame."""
+        names = self._names(self._drawn, frame)
+        if structure in names:
+            labels = self._labels(self._drawn, frame)
+            self._keep_part(self._drawn, frame, labels, names - {structure})
 
     def click(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
         """Keep the map (H, W) of CAMUS's labels that the clicks on a frame gave."""
@@ -56,7 +112,18 @@ class MaskStore:
         self.changes[frame] += 1
 
     def carry(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
-        """Keep a map (H, W) of CAMUS's labels of one frame, in place of the one before."""
+        """Keep a map (H, W) of CAMUS's labels of one frame, in place of the one before.
+
+        In a corrected frame only structures that nobody has looked for are taken from it.
+        """
+        if frame in self.corrected:
+            names = frozenset(structures) - {*self.sought(frame)}
+            below = self._names(self._carried, frame)
+            if not names:
+                return
+            new = np.isin(labels, [LABEL_VALUES[name] for name in names])
+            labels = np.where(new, labels, self._labels(self._carried, frame))
+            structures = names | below
         self._keep(self._carried, frame, labels, structures)
 
     def replace(self, frame: int, labels: np.ndarray, structures: Collection[str]) -> None:
@@ -64,19 +131,21 @@ class MaskStore:
         others = {name: mask for name, mask in self.frame(frame).items() if name not in structures}
         below = join_masks(others) if others else np.zeros(self.size, np.uint8)
         looked_for = {*self.sought(frame), *structures}
+        self._drawn.pop(frame, None)
         self._clicked.pop(frame, None)
         self.carry(frame, np.where(labels > 0, labels, below), looked_for)
 
     def clear(self) -> None:
         """Drop everything."""
+        self._drawn.clear()
         self._clicked.clear()
         self._carried.clear()
         self.changes.update(list(self.changes))
 
     def sought(self, frame: int) -> tuple[str, ...]:
         """The structures that were looked for in a frame, found or not."""
-        layers = self._clicked.get(frame), self._carried.get(frame)
-        names = frozenset().union(*(layer[1] for layer in layers if layer))
+        layers = self._drawn, self._clicked, self._carried
+        names = frozenset().union(*(self._names(layer, frame) for layer in layers))
         return tuple(name for name in self.structures if name in names)
 
     def frame(self, frame: int) -> dict[str, np.ndarray]:
@@ -84,27 +153,43 @@ class MaskStore:
         found: dict[str, np.ndarray] = {}
         done: frozenset[str] = frozenset()
         taken = np.zeros(self.size, bool)
-        for layer in (self._clicked.get(frame), self._carried.get(frame)):
-            if layer is not None:
-                labels = np.frombuffer(zlib.decompress(layer[0]), np.uint8).reshape(self.size)
+        for layer in (self._drawn, self._clicked, self._carried):
+            if frame in layer:
+                labels, names = self._labels(layer, frame), self._names(layer, frame)
                 masks = split_labels(np.where(taken, 0, labels), self.structures)
-                wanted = layer[1] - done
+                wanted = names - done
                 found |= {name: m for name, m in masks.items() if name in wanted and m.any()}
-                done, taken = done | layer[1], taken | (labels > 0)
+                done, taken = done | names, taken | (labels > 0)
         return found
 
-    def clicked(self, frame: int) -> dict[str, np.ndarray]:
-        """The masks (H, W) bool that the clicks on a frame gave, empty ones too."""
-        packed, names = self._clicked[frame]
-        labels = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(self.size)
-        return {
-            name: m for name, m in split_labels(labels, self.structures).items() if name in names
-        }
+    def known(self, frame: int) -> dict[str, np.ndarray]:
+        """The masks (H, W) bool of the structures that were looked for, empty ones too."""
+        there, nothing = self.frame(frame), np.zeros(self.size, bool)
+        return {name: there.get(name, nothing) for name in self.sought(frame)}
 
     def label_map(self, frame: int) -> np.ndarray:
         """Map (H, W) uint8 of CAMUS's labels."""
         masks = self.frame(frame)
         return join_masks(masks) if masks else np.zeros(self.size, np.uint8)
+
+    def _names(self, layer: Layer, frame: int) -> frozenset[str]:
+        return layer[frame][1] if frame in layer else frozenset()
+
+    def _labels(self, layer: Layer, frame: int) -> np.ndarray:
+        if frame not in layer:
+            return np.zeros(self.size, np.uint8)
+        return np.frombuffer(zlib.decompress(layer[frame][0]), np.uint8).reshape(self.size)
+
+    def _keep_part(
+        self, layer: Layer, frame: int, labels: np.ndarray, structures: frozenset[str]
+    ) -> None:
+        """Keep what a map says of some structures; without any, nothing."""
+        if structures:
+            theirs = np.isin(labels, [LABEL_VALUES[name] for name in structures])
+            self._keep(layer, frame, labels * theirs, structures)
+        else:
+            layer.pop(frame, None)
+            self.changes[frame] += 1
 
     def _keep(
         self, layer: dict, frame: int, labels: np.ndarray, structures: Collection[str]

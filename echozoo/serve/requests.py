@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,18 @@ class Clicks(BaseModel):
     points: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=64)] = []
     labels: Annotated[list[Annotated[int, Field(ge=0, le=1), Strict]], Field(max_length=64)] = []
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
+
+
+def check_structure(loaded: Any, structure: str) -> None:
+    """Refuse a structure that the model does not know.
+
+    Raises:
+        Refusal: It does not (422).
+    """
+    if structure not in loaded.structures:
+        raise Refusal(
+            422, f"structure {structure!r}: this model has {', '.join(loaded.structures)}"
+        )
 
 
 def check_idle(workspace: Workspace) -> None:

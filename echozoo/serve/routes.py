@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
@@ -18,12 +19,14 @@ from echozoo.apis.prompts import StructurePrompt, check_frame, check_prompt, mak
 from echozoo.serve import downloads, numbers
 from echozoo.serve.kept import plain_prompt
 from echozoo.serve.masks import run_lengths
-from echozoo.serve.requests import Clicks, Index, Key, check_idle
+from echozoo.serve.requests import Clicks, Index, Key, check_idle, check_structure
 from echozoo.serve.server import Server
 from echozoo.serve.uploads import Refusal
 from echozoo.serve.workspace import Workspace
 
 _MASKS_AT_ONCE = 64
+
+Way = Literal["both", "forward", "backward", "between"]
 
 
 def add_masks(app: FastAPI, server: Server) -> None:
@@ -41,7 +44,8 @@ def add_masks(app: FastAPI, server: Server) -> None:
 
         def segment() -> None:
             there = workspace.prompts.get(clicks.frame, {})
-            workspace.click(clicks.frame, there | {clicks.structure: prompt})
+            together = there | {clicks.structure: prompt}
+            workspace.click(clicks.frame, together, clicks.structure)
 
         await server.on_model(segment)
         server.workspaces.changed(workspace, key)
@@ -52,17 +56,15 @@ def add_masks(app: FastAPI, server: Server) -> None:
         workspace = server.workspaces.get(key)
         check_idle(workspace)
         check_frame(workspace.film, frame)
-        if structure not in server.loaded.structures:
-            known = ", ".join(server.loaded.structures)
-            raise Refusal(422, f"structure {structure!r}: this model has {known}")
+        check_structure(server.loaded, structure)
 
         def segment() -> None:
             there = workspace.prompts.get(frame, {})
             rest = {name: prompt for name, prompt in there.items() if name != structure}
-            if rest != there:
-                workspace.click(frame, rest)
+            workspace.click(frame, rest, structure)
 
-        await server.on_model(segment)
+        if frame in workspace.masks.corrected:
+            await server.on_model(segment)
         server.workspaces.changed(workspace, key)
         return {"frame": frame, "masks": shown(workspace, frame)}
 
@@ -80,7 +82,8 @@ def add_masks(app: FastAPI, server: Server) -> None:
     async def clear(key: Key) -> None:
         workspace = server.workspaces.get(key)
         check_idle(workspace)
-        workspace.clear()
+        with workspace.step():
+            workspace.clear()
         server.workspaces.changed(workspace, key)
 
     @app.get("/api/open/{key}/clicks")
@@ -114,20 +117,23 @@ def add_jobs(app: FastAPI, server: Server) -> None:
     """Work on the whole film."""
 
     @app.post("/api/open/{key}/carry/{frame}", status_code=202)
-    async def carry(key: Key, frame: Index) -> dict[str, Any]:
+    async def carry(key: Key, frame: Index, way: Way = "both") -> dict[str, Any]:
         workspace = server.workspaces.get(key)
         check_idle(workspace)
         check_frame(workspace.film, frame)
+        if workspace.clicks is None:
+            raise Refusal(422, "this model takes no clicks; let it segment the film")
+        frame, reach = workspace.reach(frame, way)
         masks, prompts = workspace.masks.frame(frame), workspace.prompts.get(frame)
         if not masks:
             raise Refusal(
                 422, f"frame {frame + 1} has no mask to carry; click on a structure first"
             )
         sought = workspace.masks.sought(frame)
-        marked = [k for k, given in workspace.prompts.items() if given and k != frame]
-        others = {k: workspace.masks.clicked(k) for k in marked}
-        carried = partial(workspace.clicks.carry, frame, masks, prompts, others)
-        return start(key, workspace, carried, sought)
+        others = {k: workspace.masks.known(k) for k in workspace.masks.corrected - {frame}}
+        carried = partial(workspace.clicks.carry, frame, masks, prompts, others, reach)
+        with workspace.step():
+            return start(key, workspace, carried, sought, reach)
 
     @app.post("/api/open/{key}/film", status_code=202)
     async def film(key: Key) -> dict[str, Any]:
@@ -137,14 +143,18 @@ def add_jobs(app: FastAPI, server: Server) -> None:
             raise Refusal(422, "this model needs a click; carry its mask through the film")
         loaded = server.loaded
         film = partial(label_film, loaded, workspace.film)
-        return start(key, workspace, film, loaded.structures)
+        whole = range(workspace.film.num_frames)
+        # The beginning of a film is no step: nobody wants to take it back.
+        with workspace.step() if workspace.masks.changes else contextlib.nullcontext():
+            return start(key, workspace, film, loaded.structures, whole)
 
     def start(
-        key: str, workspace: Workspace, frames: Callable, structures: Collection[str]
+        key: str, workspace: Workspace, frames: Callable, structures: Collection[str], reach: range
     ) -> dict[str, Any]:
-        rounds = server.loaded.model.postprocessing.rounds
+        whole = len(reach) == workspace.film.num_frames
+        rounds = server.loaded.model.postprocessing.rounds if whole else 1
         keep = partial(workspace.masks.carry, structures=structures)
-        return server.start(key, workspace, frames, workspace.film.num_frames * rounds, keep)
+        return server.start(key, workspace, frames, len(reach) * rounds, keep)
 
     @app.get("/api/open/{key}/job")
     async def report(key: Key) -> dict[str, Any]:
@@ -167,7 +177,8 @@ def add_results(app: FastAPI, server: Server) -> None:
     async def measured(key: Key) -> dict[str, Any]:
         workspace = server.workspaces.get(key)
         measures = await run_in_threadpool(workspace.measures)
-        return numbers.shown(measures, unfinished=workspace.busy)
+        exam = await run_in_threadpool(server.exams.note, workspace, measures)
+        return numbers.shown(measures, exam, workspace)
 
     @app.get("/api/open/{key}/masks.nii.gz")
     async def volume(key: Key) -> Response:
@@ -184,4 +195,6 @@ def add_results(app: FastAPI, server: Server) -> None:
     async def table(key: Key) -> Response:
         workspace = server.workspaces.get(key)
         measures = await run_in_threadpool(workspace.measures)
-        return Response(measures.table(), media_type="text/csv; charset=utf-8")
+        exam = await run_in_threadpool(server.exams.note, workspace, measures)
+        text = numbers.table(measures, exam, workspace.masks.corrected)
+        return Response(text, media_type="text/csv; charset=utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +14,17 @@ import numpy as np
 
 from echozoo.apis.views import View, find_view
 from echozoo.datasets.anatomy import choose_structures
+from echozoo.errors import EchoZooError
+from echozoo.films.film import NO_SPACING
+from echozoo.serve.exams import Exams
 from echozoo.serve.films import FilmList
 from echozoo.serve.jobs import Job
 from echozoo.serve.options import ServeOptions
 from echozoo.serve.store import Store, private_folder
 from echozoo.serve.workspace import Workspace
 from echozoo.serve.workspaces import Workspaces
+
+_LOG = logging.getLogger("uvicorn.error")
 
 
 class Server:
@@ -44,9 +50,11 @@ class Server:
         self.store = Store(options.save_dir or private_folder(), loaded.structures)
         model_side = self._start_clicks, self._find_view, loaded.structures
         self.workspaces = Workspaces(options, self.store, open_film, *model_side)
+        self.exams = Exams(options.films, loaded)
         self._clicks_of = start_clicks
         # One thread: the model is used by one film at a time, and the page stays responsive.
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._ahead: dict[str, asyncio.Task] = {}  # by film
 
     async def on_model(self, function: Callable, *args: Any) -> Any:
         """Run a function on the model's thread."""
@@ -78,6 +86,29 @@ class Server:
         workspace.job.start(frames, self.on_model)
         return workspace.job.report()
 
+    def look(self, workspace: Workspace, frame: int) -> None:
+        """A page looks at a frame: while nobody asks for more, what is near it is encoded."""
+        workspace.looked_at = frame
+        if workspace.clicks is not None and not workspace.busy:
+            task = self._ahead.get(workspace.place.id)
+            if task is None or task.done():
+                task = asyncio.create_task(self._look_ahead(workspace))
+                self._ahead[workspace.place.id] = task
+
+    async def _look_ahead(self, workspace: Workspace) -> None:
+        """A pass of the encoder at a time, so that a click waits for no more than one."""
+
+        def one() -> bool:
+            return workspace.clicks.look_ahead(workspace.looked_at)
+
+        try:
+            while not workspace.busy and await self.on_model(one):
+                pass
+        except EchoZooError:
+            pass  # the film was closed, or says what is wrong where a click needs it
+        except Exception:
+            _LOG.exception("encoding ahead failed")
+
     @contextlib.asynccontextmanager
     async def running(self, _: object = None) -> AsyncIterator[None]:
         """Close idle films while the server runs, and everything at its end."""
@@ -86,6 +117,8 @@ class Server:
             yield
         finally:
             sweeper.cancel()
+            for task in self._ahead.values():
+                task.cancel()
             self.workspaces.close_all()
             self._model.shutdown(wait=True, cancel_futures=True)
 
@@ -105,6 +138,7 @@ class Server:
         """What a page has to know about its film."""
         workspace = self.workspaces.get(key)
         film = workspace.film
+        notes = [note for note in film.notes if note != NO_SPACING or film.spacing is None]
         return {
             "key": key,
             "kept": workspace.place.id,
@@ -113,7 +147,8 @@ class Server:
             "width": film.size[1],
             "spacing": film.spacing,
             "frame_time_ms": film.frame_time_ms,
-            "notes": [*film.notes, *filter(None, [workspace.note])],
+            "spacing_known": workspace.has_spacing,
+            "notes": [*notes, *filter(None, [workspace.note])],
             "done": workspace.choices.done,
         }
 

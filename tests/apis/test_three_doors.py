@@ -95,7 +95,9 @@ def from_page(run: Path, film: Path, steps: list[dict], prompts: dict | None) ->
 
     loaded = load_model(run, device="cpu")
     loaded.model.postprocessing = Postprocessing(steps)
-    app = create_app(loaded, ServeOptions(films=film.parent))
+    app = create_app(
+        loaded, ServeOptions(films=film.parent, save_dir=run / "kept" / str(time.time_ns()))
+    )
     with TestClient(app, base_url="http://127.0.0.1:7860") as client:
         path = f"/api/open/{client.post('/api/films/0').json()['key']}"
         start = f"{path}/film"
@@ -116,6 +118,14 @@ def from_page(run: Path, film: Path, steps: list[dict], prompts: dict | None) ->
     masks.unlink()
     ef = numbers.get("Ejection fraction")
     return Seen(labels, table, (marks.get("ED"), marks.get("ES")), ef)
+
+
+def first_columns(table: str, like: str) -> str:
+    count = len(like.partition("\n")[0].split(","))
+    rows = [*csv.reader(io.StringIO(table))]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(row[:count] for row in rows)
+    return text.getvalue()
 
 
 def click_all(client: Any, path: str, prompts: dict) -> None:
@@ -151,7 +161,7 @@ def test_the_same_at_every_door(
     assert len(np.unique(tool.labels)) > 1, "the film has masks to compare"
     for other in (inferencer, page):
         np.testing.assert_array_equal(other.labels, tool.labels)
-        assert other.table == tool.table
+        assert first_columns(other.table, tool.table) == tool.table  # the page has more of them
         assert (other.phases, other.ef) == (tool.phases, tool.ef)
     rows = list(csv.DictReader(io.StringIO(tool.table)))
     assert [row["frame"] for row in rows] == [str(frame) for frame in range(FRAMES)]

@@ -43,8 +43,9 @@ class DiscSession:
         masks: Mapping[str, np.ndarray],
         prompts: Mapping[str, Any],
         others: Mapping[int, Mapping[str, np.ndarray]],
+        reach: range,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        order = [*range(frame, FRAMES), *range(frame - 1, -1, -1)]
+        order = [*range(frame, reach[-1] + 1), *range(frame - 1, reach[0] - 1, -1)]
         for index in order:
             labels = np.zeros(self.film.size, np.uint8)
             for value, name in enumerate(("lv", "myo", "la"), start=1):
@@ -54,6 +55,12 @@ class DiscSession:
             if self.breaks:
                 raise RuntimeError("a secret of the inside")
             self.go_on.wait(10)
+
+    def look_ahead(self, frame: int) -> bool:
+        return False
+
+    def forget(self) -> None:
+        self.forgotten = True
 
     def disc(self, x: float, y: float, radius: float) -> np.ndarray:
         rows, columns = np.ogrid[:HEIGHT, :WIDTH]
@@ -78,6 +85,9 @@ def model(automatic: bool = False, **changed: Any) -> SimpleNamespace:
         structures=("lv", "la"),
         clip_length=2,
         predict=predict,
+        cfg=SimpleNamespace(filename="disc.py"),
+        checkpoint=None,
+        precision="float32",
     )
     return SimpleNamespace(**(known | changed))
 
