@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from echozoo.apis import predicting, writers
 from echozoo.apis.anonymous import Pseudonyms
 from echozoo.apis.averaging import AveragedModel
 from echozoo.apis.film_folder import write_results
+from echozoo.apis.in_memory import plain_sources
 from echozoo.apis.label_store import LabelStore
 from echozoo.apis.loading import load_model
 from echozoo.apis.measuring import Measures, measure_film, measure_frame
@@ -29,7 +31,7 @@ from echozoo.apis.prompt_files import (
     prompts_of_film,
 )
 from echozoo.apis.recipes import finished, recipe_of
-from echozoo.apis.sources import SUMMARY_FILE, Source, find_films, unique_names
+from echozoo.apis.sources import SUMMARY_FILE, find_films, unique_names
 from echozoo.apis.summaries import summarise
 from echozoo.apis.views import View, find_view
 from echozoo.apis.workers import segment_in_workers
@@ -67,9 +69,9 @@ class EchoInferencer:
         compile: Compile the image encoder: slow to start.
         fast_cpu: On a CPU, compute layers in its own way.
         postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
-        prompts: For models that need prompts: a dict or a JSON file with clicks and boxes on one
-            frame (of each film), carried through the film; a label map as previous mask; or
-            "automatic" with ``coarse``. "auto" where the model needs none.
+        prompts: For models that need prompts, here or at each call: a dict or a JSON file with
+            clicks and boxes on one frame (of each film), carried through the film; a label map as
+            previous mask; or "automatic" with ``coarse``. "auto" where the model needs none.
         coarse: A work folder, or config and checkpoint, of a model without prompts, whose masks
             prompt this one.
         progress: Whether to show a progress bar.
@@ -122,11 +124,12 @@ class EchoInferencer:
         self.batch_size, self.progress = batch_size, progress
         self.crop, self.force, self.view = crop, force, view
         self.coarse = self._load_coarse(coarse, device, amp) if coarse is not None else None
-        self.prompts = choose_prompts(prompts, self.loaded, self.coarse)
+        if isinstance(prompts, Mapping) or str(prompts) != "auto":
+            _ = self._prompts  # what is wrong with them is said at once
 
     def __call__(
         self,
-        source: Source | Sequence[Source],
+        source: Any,
         out: str | Path | None = None,
         spacing: tuple[float, float] | None = None,
         frame_time_ms: float | None = None,
@@ -136,8 +139,9 @@ class EchoInferencer:
         dicom_sr: bool = False,
         as_camus: bool = False,
         anonymous: bool = False,
+        prompts: str | Path | Mapping | None = None,
     ) -> Inference:
-        """Segment a film, a folder of films, an array, or a list of these.
+        """Segment a film, a folder of films, what is in memory, or a list of these.
 
         Folders are searched to all depths; files that are references (``_gt``) or no films are
         left out, and so is what turns out to be no B-mode film. A film that fails does not stop
@@ -146,7 +150,8 @@ class EchoInferencer:
         films; the first writes what is over all of them, and each returns all that became of them.
 
         Args:
-            source: What to segment.
+            source: What to segment: a file or a folder, an array or a tensor (H, W), (T, H, W) or
+                colour of it, a PIL image, the bytes of a file (see `echozoo.apis.in_memory`).
             out: Folder for results, ``OUT/<film>/`` each, under the folders that they come from;
                 None writes nothing.
             spacing: (dy, dx) mm of all films, in place of what their files say.
@@ -158,13 +163,19 @@ class EchoInferencer:
                 are left out. What stands inside of a sector stays.
             as_camus: Write exams in CAMUS's layout too, in ``OUT/camus``.
             workers: Processes that share the films, for results in a folder; each loads the model.
+            prompts: For these films, in place of the constructor's.
 
         Raises:
+            ConfigError: The model needs prompts and none are given, or takes none.
             EchoZooError: The only film there is fails, or there is none.
             StorageError: ``out`` cannot be written.
         """
+        if prompts is not None:
+            given = (source, out, spacing, frame_time_ms, mp4, workers, dicom_seg, dicom_sr)
+            return self._prompted_by(prompts)(*given, as_camus, anonymous)
+        _ = self._prompts  # where they are missing, it is no film's fault
         out = None if out is None else Path(out).expanduser()
-        jobs, left_out = find_films(source, out)
+        jobs, left_out = find_films(plain_sources(source), out)
         if out is not None:
             writers.make_folder(out)
         if dicom_seg or dicom_sr:
@@ -247,7 +258,7 @@ class EchoInferencer:
         if task.folder is None:
             store, measures = self._segment(film, prompts, view, bar)
             summary = summarise(film, measures, self._members, self._digests)
-            return SegmentedFilm(summary, None, whole, measures, store)
+            return SegmentedFilm(summary, None, whole, measures, store, source=task.source)
         with writers.whole_folder(task.folder) as fresh:
             store, measures = self._segment(film, prompts, view, bar)
             summary = summarise(film, measures, self._members, self._digests)
@@ -260,12 +271,25 @@ class EchoInferencer:
         film.close()
         return SegmentedFilm(summary, task.folder, whole, measures)
 
+    @cached_property
+    def _prompts(self) -> tuple[Mapping, Path] | None:
+        """The prompts of all films and the folder that they are relative to, None without."""
+        return choose_prompts(self._made_with["prompts"], self.loaded, self.coarse)
+
+    def _prompted_by(self, prompts: str | Path | Mapping) -> EchoInferencer:
+        """The same with other prompts; it shares the model."""
+        other = copy(self)
+        for name in ("_prompts", "_recipe"):
+            vars(other).pop(name, None)
+        other._made_with = {**self._made_with, "prompts": prompts}
+        return other
+
     def _prompted(self, film: EchoFilm) -> tuple[EchoFilm, FilmPrompts | None]:
         """The film with its prompts: all of it where they lie outside of its sector."""
-        if not self.prompts:
+        if not self._prompts:
             return film, None
         whole = film.whole or film
-        prompts = prompts_of_film(*self.prompts, self.loaded, whole)
+        prompts = prompts_of_film(*self._prompts, self.loaded, whole)
         inside = prompts_inside(prompts, film)
         if inside is None:
             whole.notes.append("prompted outside of its sector: the whole image is used after all")
@@ -322,7 +346,7 @@ class EchoInferencer:
         coarse = self.coarse
         return {
             "options": given,
-            "prompts": self.prompts,
+            "prompts": self._prompts,
             "config": [one.cfg.to_dict() for one in self._members],
             "weights": self._digests,
             "coarse": coarse and [coarse.cfg.to_dict(), file_sha256(coarse.checkpoint)],

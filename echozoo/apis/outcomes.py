@@ -53,6 +53,7 @@ class SegmentedFilm:
             all of them without arguments; None where they were written to files, the film being
             closed then too: a folder may hold thousands.
         kept: Whether an earlier run did it, with the same model and options.
+        source: What it was made of: bytes are a file for as long as this is here.
     """
 
     summary: dict
@@ -61,6 +62,7 @@ class SegmentedFilm:
     measures: Measures | None = None
     labels: LabelStore | None = None
     kept: bool = False
+    source: Source | None = None
 
 
 @dataclass

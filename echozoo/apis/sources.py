@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from echozoo.apis.in_memory import FileOfBytes
 from echozoo.errors import DataError
 from echozoo.films.film import film_name, is_film_file
 
@@ -35,12 +36,12 @@ class LeftOut:
 
 
 def find_films(
-    source: Source | Sequence[Source], out: Path | None
+    sources: Sequence[Path | np.ndarray], out: Path | None
 ) -> tuple[list[tuple[Source, Path]], LeftOut]:
     """List films.
 
     Args:
-        source: A film, a folder of films, an array, or a list of these.
+        sources: Films, folders of films and arrays, as `plain_sources` returns them.
         out: Where results go: nothing below it is a film.
 
     Returns:
@@ -49,16 +50,16 @@ def find_films(
     Raises:
         DataError: There is no film.
     """
-    sources = [source] if isinstance(source, (str, Path, np.ndarray)) else list(source)
     jobs: list[tuple[Source, Path]] = []
     left_out = LeftOut()
     for one in sources:
         if isinstance(one, np.ndarray):
             jobs.append((one, Path("array")))
             continue
-        path = Path(one).expanduser()
+        path = one
         if not path.is_dir():
-            jobs.append((path, Path(film_name(path))))
+            name = "bytes" if isinstance(path, FileOfBytes) else film_name(path)
+            jobs.append((path, Path(name)))
             continue
         found = _films_below(path, out, left_out)
         jobs += [(file, file.parent.relative_to(path) / film_name(file)) for file in found]

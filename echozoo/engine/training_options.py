@@ -56,8 +56,9 @@ def log_to(cfg: Config, tracker: str) -> None:
 
     Args:
         cfg: The config to change. A backend of that kind that it has already stays as it is.
-        tracker: One of `TRACKERS`. MLflow writes to ``MLFLOW_TRACKING_URI``, else into the run's
-            folder; Weights & Biases asks for a key, or is told ``WANDB_MODE=offline``.
+        tracker: One of `TRACKERS`. MLflow writes to ``MLFLOW_TRACKING_URI``, else into
+            ``mlflow.db`` beside the run's folder; Weights & Biases asks for a key, or is told
+            ``WANDB_MODE=offline``.
 
     Raises:
         ConfigError: The tracker is not installed.
@@ -69,14 +70,16 @@ def log_to(cfg: Config, tracker: str) -> None:
         )
     local = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
     backends = cfg.setdefault("visualizer", local).vis_backends
-    kind, name = TRACKERS[tracker], Path(cfg.work_dir).name
+    kind, folder = TRACKERS[tracker], Path(cfg.work_dir).absolute()
+    name, beside = folder.name, folder.parent
     own = {
         "tensorboard": {},
         "wandb": dict(init_kwargs=dict(project="echozoo", name=name)),
         "mlflow": dict(
             exp_name="echozoo",
             run_name=name,
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{beside / 'mlflow.db'}"),
+            artifact_location=str(beside / "mlflow"),
         ),
     }
     if not any(one.type == kind for one in backends):

@@ -20,6 +20,8 @@ def open_array(array: np.ndarray) -> FrameSource:
     """
     colour = array.ndim >= 3 and array.shape[-1] in (3, 4)
     frames = array[None] if array.ndim - colour == 2 else array
+    if colour:
+        frames = frames[..., :3]  # what is transparent has a grey level too
     if frames.ndim - colour != 3:
         raise DataError(f"array of shape {array.shape}, wanted (H, W), (T, H, W) or colour of it")
     if not frames.size:
