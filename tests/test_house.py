@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("command_line", "errors", "lazy", "notices", "structures")
     + ("upstream", "weights", "whole_files", "zoo"),
-    ("compilers", "published_files", "registry", "run_folder"),
+    ("compilers", "hub", "published_files", "registry", "run_folder"),
     ("films",),
     ("datasets", "phantom"),
     ("postprocessing",),

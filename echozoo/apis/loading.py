@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from echozoo import run_folder, weights, zoo
+from echozoo import hub, run_folder, weights, zoo
 from echozoo.apis.execution import check_execution, place
 from echozoo.apis.model import LoadedModel
 from echozoo.datasets.anatomy import STRUCTURES, choose_structures
@@ -38,8 +38,8 @@ def load_model(
 
     Args:
         config: A config; a run's work folder, which holds one; a file of `echozoo publish`; or the
-            name of a model of the zoo: with the weights that come with it, else its config. None
-            takes `echozoo.weights.DEFAULT`.
+            name of a model of the zoo: with the weights that come with it, else its config; or
+            ``hub:USER/NAME`` (see `echozoo.hub`). None takes `echozoo.weights.DEFAULT`.
         checkpoint: Weights, or a run's work folder (its best checkpoint, else the last). None
             takes those of the work folder; for a config, the ``pretrained`` weights that it
             names, where they are the whole of the model's.
@@ -80,7 +80,8 @@ def load_model(
 
 def _resolve(config: str | Path | None, checkpoint: str | Path | None) -> tuple[Path, Path | None]:
     config = weights.DEFAULT if config is None else config
-    config = Path(weights.find(config) or config).expanduser()
+    config = hub.pull(str(config)) if hub.is_on_hub(config) else weights.find(config) or config
+    config = Path(config).expanduser()
     if not config.exists():
         config = zoo.find_config(config) or config
     if config.suffix == ".safetensors":

@@ -155,9 +155,7 @@ class _Mp4:
         try:
             import av
         except ImportError as error:
-            raise EchoZooError(
-                "an MP4 needs PyAV: pip install -e .[video] (in echozoo's folder)"
-            ) from error
+            raise EchoZooError("an MP4 needs PyAV: pip install 'echozoo[video]'") from error
         self._av = av
         self._container = av.open(str(path), "w")
         rate = Fraction(1000 / (film.frame_time_ms or 1000 / 15)).limit_denominator(1000)

@@ -4,7 +4,7 @@ echozoo export work_dirs/samus_tra -o onnx/
 echozoo export configs/samus.py samus.pth -o onnx/
 
 A model with prompts becomes encoder.onnx (images to embedding) and decoder.onnx (embedding, points,
-labels to logits and masks), any other model.onnx. Needs the extra: pip install -e .[export]
+labels to logits and masks), any other model.onnx. Needs the extra: pip install 'echozoo[export]'
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from echozoo import weights
+from echozoo import hub, weights
 from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.outcomes import Inference
@@ -52,8 +52,8 @@ def parse_args() -> argparse.Namespace:
         *("-m", "--model"),
         action="append",
         metavar="MODEL",
-        help="the same, apart from the films: a run's folder, published weights or a name of the "
-        "zoo; given again, several are averaged",
+        help="the same, apart from the films: a run's folder, published weights, a name of the "
+        "zoo or hub:USER/NAME; given again, several are averaged",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
     add_prompt_options(parser)
@@ -195,7 +195,7 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 
 def is_model(word: str) -> bool:
     """Whether a word is a config, published weights, a run's folder or a name of the zoo."""
-    named = not Path(word).exists() and weights.find(word) is not None
+    named = hub.is_on_hub(word) or (not Path(word).exists() and weights.find(word) is not None)
     return word.endswith((".py", ".safetensors")) or is_run(word) or named
 
 

@@ -5,7 +5,7 @@ echozoo serve work_dirs/samus_tra
 echozoo serve configs/samus.py samus.pth --films /data/studies
 
 The page is for this machine alone unless --host says otherwise. Research software: not for
-diagnosis. Needs the extra: pip install -e .[serve]
+diagnosis. Needs the extra: pip install 'echozoo[serve]'
 """
 
 from __future__ import annotations

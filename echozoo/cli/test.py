@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from echozoo import run_folder, weights
+from echozoo import hub, run_folder, weights
 from echozoo.engine import failures, launch
 from echozoo.engine.averages import average
 from echozoo.engine.distributed import process_group
@@ -103,7 +103,8 @@ def main() -> None:
 
 def settle_config(args: argparse.Namespace) -> None:
     """Take the config of what has one: a run, one of its checkpoints, published weights."""
-    args.config = str(weights.find(args.config) or args.config)
+    on_hub = hub.is_on_hub(args.config)
+    args.config = str(hub.pull(args.config) if on_hub else weights.find(args.config) or args.config)
     given = Path(args.config)
     if given.is_dir() or given.suffix in (".pth", ".safetensors"):
         args.checkpoint = args.checkpoint or args.config

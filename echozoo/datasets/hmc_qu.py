@@ -83,9 +83,7 @@ def read_sheet(path: Path) -> list[dict[str, Any]]:
     try:
         import openpyxl
     except ImportError as error:
-        raise EchoZooError(
-            f"{path}: needs openpyxl: pip install -e .[hmc_qu] (in echozoo's folder)"
-        ) from error
+        raise EchoZooError(f"{path}: needs openpyxl: pip install 'echozoo[hmc_qu]'") from error
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         rows = [list(row) for row in book.active.iter_rows(values_only=True)]

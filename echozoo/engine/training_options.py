@@ -65,8 +65,7 @@ def log_to(cfg: Config, tracker: str) -> None:
     """
     if find_spec(tracker) is None:
         raise ConfigError(
-            f"--log-to {tracker}: {tracker} is not installed: pip install 'echozoo[log]' (in a "
-            "checkout: pip install -e '.[log]')"
+            f"--log-to {tracker}: {tracker} is not installed: pip install 'echozoo[log]'"
         )
     local = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")])
     backends = cfg.setdefault("visualizer", local).vis_backends

@@ -63,7 +63,7 @@ def check_installed() -> None:
             importlib.import_module(package)
         except ImportError as error:
             raise ConfigError(
-                f"the export to ONNX needs the package {package}: pip install -e .[export]"
+                f"the export to ONNX needs the package {package}: pip install 'echozoo[export]'"
             ) from error
 
 

@@ -35,7 +35,7 @@ def need_highdicom() -> None:
         import highdicom  # noqa: F401
     except ImportError as error:
         raise EchoZooError(
-            "DICOM objects need highdicom: pip install -e .[dicom-objects] (in echozoo's folder)"
+            "DICOM objects need highdicom: pip install 'echozoo[dicom-objects]'"
         ) from error
 
 

@@ -25,9 +25,7 @@ def write_video(path: str | Path, frames: np.ndarray, rate: int, codec: str = "m
     try:
         import av
     except ImportError as error:
-        raise EchoZooError(
-            "videos need PyAV: pip install -e .[video] (in echozoo's folder)"
-        ) from error
+        raise EchoZooError("videos need PyAV: pip install 'echozoo[video]'") from error
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (

@@ -88,6 +88,6 @@ def _need_openpyxl():
         import openpyxl
     except ImportError as error:
         raise EchoZooError(
-            "the layout hmc_qu needs openpyxl: pip install -e .[hmc_qu] (in echozoo's folder)"
+            "the layout hmc_qu needs openpyxl: pip install 'echozoo[hmc_qu]'"
         ) from error
     return openpyxl

@@ -19,7 +19,8 @@ def check_installed() -> None:
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"{' and '.join(missing)} not installed, wanted for the page: pip install -e .[serve]"
+            f"{' and '.join(missing)} not installed, wanted for the page: "
+            "pip install 'echozoo[serve]'"
         )
 
 

@@ -71,6 +71,7 @@ def test_each_tool_starts_a_command():
             started[found[1]] = name
     assert set(started) <= set(cli.names())
     assert set(TOOLS) - set(started.values()) == {"benchmark", "benchmark_published"}
+    assert set(cli.names()) - set(started) == {"pull", "push"}
     assert {"train", "test", "infer"} <= set(started)
 
 
@@ -141,7 +142,7 @@ NAMES = {
     "--data-root": "data data-dir data-path dataset-dir root camus",
     "--device": "gpu cuda cpu",
     "--config": "cfg config-file",
-    "--out": "output out-dir output-dir outdir dir save-dir",
+    "--out": "output out-dir output-dir outdir dir",
     "--work-dir": "workdir work-folder run-dir",
     "--cfg-options": "options set override",
     "--batch-size": "batch bs",

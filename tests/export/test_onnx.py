@@ -203,7 +203,9 @@ def test_a_head_that_does_more_with_points_is_refused(runs, monkeypatch):
 @pytest.mark.parametrize("package", module.PACKAGES)
 def test_without_the_extra(trained, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"needs the package {package}: pip install -e .\[exp"):
+    with pytest.raises(
+        ConfigError, match=rf"needs the package {package}: pip install 'echozoo\[exp"
+    ):
         export_onnx(trained["unet"], tmp_path)
 
 

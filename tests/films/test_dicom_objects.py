@@ -86,5 +86,5 @@ def test_sources_without_identifiers(source: Path, tmp_path: Path) -> None:
 
 def test_without_highdicom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
-    with pytest.raises(EchoZooError, match="need highdicom: pip install -e .*dicom-objects"):
+    with pytest.raises(EchoZooError, match="need highdicom: pip install .*dicom-objects"):
         need_highdicom()

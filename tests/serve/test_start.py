@@ -47,7 +47,7 @@ def test_a_port_that_is_taken(monkeypatch) -> None:
 
 def test_names_the_extra_that_is_missing(monkeypatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"fastapi and uvicorn not installed.*\.\[serve\]"):
+    with pytest.raises(ConfigError, match=r"fastapi and uvicorn not installed.*echozoo\[serve\]"):
         start.check_installed()
 
 

@@ -83,9 +83,7 @@ def _need_pydicom() -> None:
     try:
         import pydicom
     except ImportError as error:
-        raise EchoZooError(
-            "DICOM files need pydicom: pip install -e .[dicom] (in echozoo's folder)"
-        ) from error
+        raise EchoZooError("DICOM files need pydicom: pip install 'echozoo[dicom]'") from error
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # whatever fails is our one line
 

@@ -54,9 +54,7 @@ def _need_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise EchoZooError(
-            "videos need PyAV: pip install -e .[video] (in echozoo's folder)"
-        ) from error
+        raise EchoZooError("videos need PyAV: pip install 'echozoo[video]'") from error
     return av
 
 
