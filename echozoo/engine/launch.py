@@ -308,7 +308,10 @@ def build_runner(cfg: Config, fast_cpu: bool = True) -> Runner:
     name = cfg.get("experiment_name") or Path(cfg.filename or "run").stem
     cfg.experiment_name = f"{name}-{os.getpid()}-{next(_run_number)}"
     cfg.setdefault("runner_type", "QuietRunner")
-    runner = RUNNERS.build(cfg)
+    # Its text goes into the log and each checkpoint; laying it out for readers takes half a second,
+    # and is left to the file that the runner keeps.
+    plain = Config(cfg._cfg_dict, cfg.text, cfg.filename, format_python_code=False)
+    runner = RUNNERS.build(plain)
     if fast_cpu:
         from echozoo.models.passes.fast_cpu import use_fast_cpu
 

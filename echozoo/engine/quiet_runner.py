@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
@@ -159,7 +160,7 @@ class QuietRunner(Runner):
         if is_main_process():
             name = Path(self.cfg.filename or self.timestamp).with_suffix(".py").name
             with written_whole(Path(self.log_dir if tests_a_run else self.work_dir, name)) as part:
-                part.write_text(self.cfg.pretty_text, encoding="utf-8")
+                part.write_text(Config(self.cfg.to_dict()).pretty_text, encoding="utf-8")
 
     def load_checkpoint(
         self,
