@@ -14,7 +14,7 @@ from house import draw
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from parts import as_directives
+from part_lists import as_directives
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = "tutorials/"
