@@ -36,9 +36,16 @@ demo: $(INSTALLED)
 	$(RUN) tools/report.py $(DEMO)
 	$(RUN) tools/infer.py "$$($(RUN) -c '$(REAL_FILM)')" -o $(DEMO)/real_film
 	@echo
-	@echo "The table, the curves, the films and a page with all of them; real_film is of a patient:"
 	@find $(DEMO) -path $(DEMO)/data -prune -o -type f \
 	    \( -name 'results.*' -o -name '*.png' -o -name '*.gif' -o -name '*.html' \) -print | sort
+	@echo
+	@echo "What to try now, after: source $(VENV)/bin/activate"
+	@echo "  $(DEMO)/report.html            open it: the table, the curves, the films"
+	@echo "  $(DEMO)/real_film/index.html   and this: a film of a patient, by the model that comes with the zoo"
+	@echo "  echozoo serve --films $(DEMO)/data            a page with the demo's films: that model finds the heart by itself"
+	@echo "  echozoo serve $(DEMO) --films $(DEMO)/data   the samus_tra that was trained just now: click on the heart"
+	@echo "  echozoo infer FOLDER -o out    films of your own"
+	@echo "  docs/start.md                  goes on from here; make docs makes a site of all pages"
 
 test: $(INSTALLED)
 	@# A process a core, and a thread a process.

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from blocks import notebook
+from commands import as_sections
 from house import draw
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -18,7 +19,8 @@ from part_lists import as_directives
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = "tutorials/"
-PARTS = "reference/parts.md"
+# Pages that go on with what is found in the code.
+FOUND = {"reference/parts.md": as_directives, "reference/commands.md": as_sections}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -45,6 +47,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     if name.startswith(TUTORIALS):
         link = f"[This page as a notebook]({Path(name).stem}.ipynb)"
         markdown = markdown.replace("\n", f"\n\n{link}\n", 1)
-    if name == PARTS:
-        markdown += as_directives(ROOT)
+    if name in FOUND:
+        markdown += f"\n{FOUND[name](ROOT)}"
     return markdown

@@ -16,7 +16,7 @@ import pytest
 from blocks import commands, find_blocks, notebook
 from mmengine.registry import Registry
 
-from echozoo import registry
+from echozoo import cli, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 # What run_table.py wrote, as it was then.
@@ -31,13 +31,17 @@ PARTS = "docs/extending.md"
 CODE = {"bash", "python"}
 
 
+def is_tool(word: str) -> bool:
+    return word == "echozoo" or word.startswith("tools/")
+
+
 def tool_calls(page: str) -> Iterator[tuple[str, ...]]:
-    """Each start of a tool in a page's bash: its file, and what it is given."""
+    """Each start of the zoo's command or of a tool in a page's bash, with what it is given."""
     for block in find_blocks(page):
         for line in commands(block.code) if block.language == "bash" else ():
             for part in re.split(r"\s(?:&&|\|)\s", line):
                 words = shlex.split(part)
-                start = next((i for i, word in enumerate(words) if word.startswith("tools/")), None)
+                start = next((i for i, word in enumerate(words) if is_tool(word)), None)
                 if start is not None:
                     yield tuple(words[start:])
 
@@ -56,7 +60,7 @@ class Parsed(BaseException):
 
 @pytest.fixture
 def run_tool(monkeypatch):
-    """Runs a file of tools/ in this process, which has imported everything already."""
+    """Runs `echozoo` or a file of tools/ in this process, which has imported everything already."""
 
     monkeypatch.syspath_prepend(ROOT / "tools")  # as Python does for a file that it runs
 
@@ -64,7 +68,10 @@ def run_tool(monkeypatch):
         monkeypatch.setattr(sys, "argv", [file, *options])
         code = None
         try:
-            runpy.run_path(str(ROOT / file), run_name="__main__")
+            if file == "echozoo":
+                cli.main()
+            else:
+                runpy.run_path(str(ROOT / file), run_name="__main__")
         except SystemExit as end:
             code = end.code
         assert not code, f"{file} {' '.join(options)}: {code}"
@@ -92,8 +99,8 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
 
 def run_command(line: str, run_tool) -> None:
     program, *words = shlex.split(line)
-    if program == "python" and words[0].startswith("tools/"):
-        run_tool(*words)
+    if program == "echozoo":
+        run_tool(program, *words)
         return
     program = {"python": sys.executable}.get(program, program)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

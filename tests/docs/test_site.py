@@ -63,5 +63,5 @@ def test_a_tutorial_is_a_notebook_too(page, site):
     book = json.loads((site / "tutorials" / f"{page.stem}.ipynb").read_text())
     code = [cell["source"] for cell in book["cells"] if cell["cell_type"] == "code"]
     assert book["nbformat"] == 4
-    assert any("tools/" in source and source.startswith("!") for source in code)
+    assert any(source.startswith("!echozoo ") for source in code)
     assert f'href="{page.stem}.ipynb"' in (site / "tutorials" / f"{page.stem}.html").read_text()
