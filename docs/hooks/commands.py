@@ -24,7 +24,8 @@ def as_sections(root: Path) -> str:
     sections = []
     for name, (text, tool) in find_commands(root).items():
         first, _, rest = text.partition("\n")
-        sections.append(f"## echozoo {name}\n\n{first} (`tools/{tool}`)\n")
+        same = f" (`tools/{tool}`)" if tool else ""
+        sections.append(f"## echozoo {name}\n\n{first}{same}\n")
         if rest.strip():
             sections.append(f"```text\n{rest.strip()}\n```\n")
     return "\n".join(sections)

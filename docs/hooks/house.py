@@ -30,4 +30,5 @@ def draw(text: str) -> str:
                 f'<text x="{WIDTH - inset - 14}" y="{top + 25}" fill="currentColor" '
                 f'text-anchor="end">{escape(purpose[0])}</text>'
             )
-    return "".join([*parts, "</svg>"])
+    # Only inside of a block of HTML does Markdown leave a name like __main__ alone.
+    return "".join(["<div>", *parts, "</svg></div>"])
