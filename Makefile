@@ -1,6 +1,7 @@
 # make demo   install, train and test a small samus_tra on generated echocardiograms, then let the
 #             model that comes with the zoo segment a real film
 # make test   install, then run the tests
+# make quick  some of them, in a minute or so: what most changes break first
 # make lint   style
 # make docs   the documentation as a site, into work_dirs/site
 # make newest  the tests, without the slow ones, with the newest versions of all that is required
@@ -19,10 +20,16 @@ DEMO_EPOCHS := 45
 DEMO_CLIPS := clip_length=4
 # An apical four-chamber view that pydicom carries among its examples.
 REAL_FILM := import pydicom.data as d; print(d.get_testdata_file("examples_ybr_color.dcm", download=False))
+# The house, the commands, a film through a model, measures and tables, the networks' small parts.
+QUICK := $(addprefix tests/, test_house.py test_hub.py test_packaging.py test_run_folder.py \
+    cli/test_commands.py cli/test_infer.py apis/test_in_memory.py engine/test_config_file.py \
+    engine/test_scales.py films/test_film.py datasets/test_camus.py datasets/test_splits.py \
+    evaluation/functional postprocessing tables models/layers models/losses models/necks \
+    models/temporal models/test_contracts.py)
 # Data sets are named by the demo itself: a CAMUS_ROOT of the user's stays out of it.
 unexport CAMUS_ROOT
 
-.PHONY: demo test lint docs newest constraints clean
+.PHONY: demo test quick lint docs newest constraints clean
 
 demo: $(INSTALLED)
 	@# The generated data stays; the run starts over.
@@ -50,6 +57,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@# A process a core, and a thread a process.
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+
+quick: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(QUICK)
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -20,7 +20,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from echozoo import hub, run_folder, weights
-from echozoo.engine import failures, launch
+from echozoo.engine import failures, launch, training_options
 from echozoo.engine.averages import average
 from echozoo.engine.distributed import process_group
 from echozoo.engine.fitting import check_fit
@@ -83,6 +83,7 @@ def main() -> None:
         launch.forget_pretrained(cfg)  # the checkpoint has all weights
         launch.overlap_clips(cfg)
         launch.collect_results(cfg)
+        training_options.leave_trackers(cfg)
         if args.average:
             if args.int8 or not args.checkpoint:
                 raise ConfigError("--average: wanted a run or published weights, and no --int8")

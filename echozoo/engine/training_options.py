@@ -85,6 +85,18 @@ def log_to(cfg: Config, tracker: str) -> None:
         cfg.visualizer.vis_backends = [*backends, dict(type=kind, **own[tracker])]
 
 
+def leave_trackers(cfg: Config) -> None:
+    """Let a test of a run that was tracked need neither the tracker nor its server.
+
+    Args:
+        cfg: The config to change.
+    """
+    if cfg.get("visualizer"):
+        backends = cfg.visualizer.get("vis_backends") or ()
+        kept = [one for one in backends if one.type not in TRACKERS.values()]
+        cfg.visualizer.vis_backends = kept
+
+
 def cache_features(cfg: Config, folder: str | None, limit_gb: float) -> None:
     """Let a run keep the features of its frozen encoder.
 

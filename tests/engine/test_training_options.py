@@ -9,6 +9,7 @@ from echozoo.engine.training_options import (
     TRACKERS,
     cache_features,
     drop_augmentation,
+    leave_trackers,
     log_to,
     random_transforms,
 )
@@ -59,6 +60,8 @@ def test_a_tracker_stands_beside_the_runs_own_files(cfg, tracker, monkeypatch):
     ]
     if tracker != "tensorboard":
         assert "mine" in str(cfg.visualizer.vis_backends[1])
+    leave_trackers(cfg)
+    assert [one.type for one in cfg.visualizer.vis_backends] == ["LocalVisBackend"]
     monkeypatch.setattr(training_options, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match=rf"{tracker} is not installed: pip install 'echozoo\[log"
