@@ -27,6 +27,7 @@ Layer = dict[int, tuple[bytes, frozenset[str]]]
 """By frame: a packed label map, and the structures that were looked for in it."""
 
 _VERSION = 1
+_LAYERS = ("clicked", "carried")
 _MOST_BYTES = 2**30  # of all members, as stored
 
 
@@ -82,6 +83,11 @@ class KeptSession:
         """Whether there is anything to keep."""
         clicked = any(self.prompts.values())
         return clicked or any(self.layers.values()) or self.choices != Choices()
+
+    @property
+    def state(self) -> str:
+        """How far the film is: "untouched", "begun" or "done"."""
+        return "done" if self.choices.done else "begun" if self.begun else "untouched"
 
 
 def write_session(session: KeptSession, path: Path) -> None:
@@ -155,7 +161,7 @@ def read_session(path: Path, film: Any) -> KeptSession:
         if (then.frames, then.whole) != (now.frames, now.whole):
             raise DataError(f"of {then.frames} frames of {then.whole}, the film has {now.frames}")
         then.layers = {
-            str(name): {
+            _layer(name): {
                 _frame(frame, now): (
                     _packed(archive, f"{name}/{frame}", then.size),
                     frozenset(map(_structure, looked_for)),
@@ -167,6 +173,8 @@ def read_session(path: Path, film: Any) -> KeptSession:
         then.choices = _choices(head["choices"], now)
         for entry in head["prompts"]:
             prompt = make_prompt(entry["points"], entry["labels"], entry["box"])
+            if not _is_inside(prompt, then.size):
+                raise DataError("a prompt outside of the film")
             there = then.prompts.setdefault(_frame(entry["frame"], now), {})
             there[_structure(entry["structure"])] = prompt
     return then if (then.place, then.size) == (now.place, now.size) else _moved(then, film)
@@ -213,6 +221,12 @@ def _structure(name: Any) -> str:
     return name
 
 
+def _layer(name: Any) -> str:
+    if name not in _LAYERS:
+        raise DataError(f"layer {name!r}")
+    return name
+
+
 def _packed(archive: zipfile.ZipFile, name: str, size: Sequence[int]) -> bytes:
     packed, pixels = archive.read(name), size[0] * size[1]
     reader = zlib.decompressobj()
@@ -254,13 +268,8 @@ def _moved(session: KeptSession, film: Any) -> KeptSession:
         box = None if prompt.box is None else prompt.box + np.tile(by, 2)
         return StructurePrompt(prompt.points + by, prompt.labels, box)
 
-    def inside(prompt: StructurePrompt) -> bool:
-        corners = [] if prompt.box is None else prompt.box.reshape(2, 2)
-        places = np.array([*prompt.points, *corners])
-        return bool(((places >= -0.5) & (places <= np.array(film.size[::-1]) - 0.5)).all())
-
     prompts = {
-        frame: {name: new for name, p in given.items() if inside(new := shifted(p))}
+        frame: {name: new for name, p in given.items() if _is_inside(new := shifted(p), film.size)}
         for frame, given in session.prompts.items()
     }
     layers = {
@@ -270,3 +279,9 @@ def _moved(session: KeptSession, film: Any) -> KeptSession:
     return KeptSession.of(
         film, prompts=prompts, layers=layers, choices=session.choices, listed=session.listed
     )
+
+
+def _is_inside(prompt: StructurePrompt, size: Sequence[int]) -> bool:
+    corners = [] if prompt.box is None else prompt.box.reshape(2, 2)
+    places = np.array([*prompt.points, *corners])
+    return bool(((places >= -0.5) & (places <= np.array(size[::-1]) - 0.5)).all())

@@ -158,5 +158,7 @@ class Server:
         return {**self.workspaces.news(key), "not_kept": failed}
 
     def states(self) -> list[str]:
-        """Of each film of the list, see `Store.state`."""
-        return [self.store.state(self.films.facts(n)) for n in range(len(self.films.names))]
+        """How far each film of the list is, see `KeptSession.state`."""
+        open_now = self.workspaces.states()
+        listed = map(self.films.facts, range(len(self.films.names)))
+        return [open_now.get(film) or self.store.state(film) for film in listed]

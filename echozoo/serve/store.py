@@ -85,9 +85,8 @@ class Store:
         return self._states.get(film, "untouched")
 
     def note(self, session: KeptSession) -> None:
-        """Remember what state a film is in."""
-        state = "done" if session.choices.done else "begun" if session.begun else "untouched"
-        self._states[session.listed] = state
+        """Remember how far a film is."""
+        self._states[session.listed] = session.state
 
     def claim(self, film: str) -> Place:
         """Take a film's folder.
@@ -147,7 +146,8 @@ class Place:
         try:
             return read_session(self._session, film), ""
         except DataError as error:
-            aside = self._session.with_suffix(f".damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            number = len(list(self._folder.glob("*.damaged-*"))) + 1
+            aside = self._session.with_suffix(f".damaged-{number}")
             self._session.replace(aside)
             return KeptSession.of(film), f"{error}; set aside as {aside.name}, begun anew"
 

@@ -201,6 +201,10 @@ class Workspaces:
         for other in self._others(key, workspace):
             other.stale = True
 
+    def states(self) -> dict[tuple[str, int], str]:
+        """How far the open films are, by name and bytes of their files in the list."""
+        return {film.listed: film.session().state for film in list(self._films.values())}
+
     def news(self, key: str) -> dict[str, Any]:
         """How many ``others`` show a page's film, and whether one has ``changed`` it since."""
         page = self._pages[key]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +21,11 @@ from echozoo.datasets.anatomy import join_masks
 from echozoo.films.io import write_volume
 from echozoo.postprocessing import Postprocessing
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 FRAMES, HEIGHT, WIDTH = 5, 40, 60
 SPACING = (2.0, 1.0)
 RADIUS = 14
@@ -136,8 +146,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     while clients:
         stop()
     # Nothing stays behind but sessions, and uploads that are worked on.
-    assert {path.suffix for path in private.rglob("*.*")} <= {".session", ".upload"}
-    assert not list(private.glob("echozoo-serve-*"))
+    assert not [path for path in private.rglob("*.*") if path.name.startswith((".", "echozoo-"))]
 
 
 @pytest.fixture
@@ -174,3 +183,60 @@ def sessions() -> Callable[..., DiscSession]:
 
     make.made = []
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium: install one, or name it in the environment variable CHROMIUM")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(OPTIONS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def showing(browser: Any) -> Callable[..., Any]:
+    """Shows the page at an address, which must not complain of anything."""
+    return partial(_showing, browser)
+
+
+@contextlib.contextmanager
+def _showing(browser: Any, address: str, **options: Any) -> Iterator[Any]:
+    options = {"viewport": {"width": 1200, "height": 800}} | options
+    context = browser.new_context(accept_downloads=True, **options)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("#structures input")
+    yield page
+    if not page.is_closed():
+        page.wait_for_timeout(100)
+    # The browser itself notes every answer of 4xx.
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[..., Any]:
+    """Runs an application in a thread of this process; gives its address."""
+    return _running
+
+
+@contextlib.contextmanager
+def _running(app: Any, port: int = 0) -> Iterator[str]:
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", port))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +23,10 @@ from echozoo.apis import ClickSession, EchoInferencer, load_model, open_film
 from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 SIZE = (90, 120)  # (H, W)
 FRAMES = 4
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("no Chromium: install one, or name it in the environment variable CHROMIUM")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(OPTIONS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,28 +105,9 @@ def server(
 
 
 @pytest.fixture
-def page(browser: Any, server: tuple[str, Path]) -> Iterator[Any]:
-    with showing(browser, server[0]) as page:
+def page(showing: Callable, server: tuple[str, Path]) -> Iterator[Any]:
+    with showing(server[0]) as page:
         yield page
-
-
-@contextlib.contextmanager
-def showing(browser: Any, address: str) -> Iterator[Any]:
-    """The page, which must not complain of anything."""
-    context = browser.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("requestfailed", lambda request: complaints.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("#structures input")
-    yield page
-    if not page.is_closed():
-        page.wait_for_timeout(100)
-    # The browser itself notes every answer of 4xx.
-    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
-    context.close()
 
 
 def click_at(page: Any, x: int, y: int, **how: Any) -> None:
@@ -218,9 +181,9 @@ def test_click_carry_measure_download(page, server, film, config, checkpoint, tm
     assert not any(path.exists() for path in stored)
 
 
-def test_an_automatic_model_segments_what_is_opened(browser, film, tmp_path) -> None:
+def test_an_automatic_model_segments_what_is_opened(showing, film, tmp_path) -> None:
     (tmp_path / "private").mkdir()
-    with serving(film, tmp_path / "private") as (address, _), showing(browser, address) as page:
+    with serving(film, tmp_path / "private") as (address, _), showing(address) as page:
         page.select_option("#films", label=film.name)
         page.get_by_text("Every frame is segmented.").wait_for()
         assert not page.is_visible("#carry")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echozoo.apis.prompts import make_prompt
+from echozoo.errors import ConfigError, DataError
+from echozoo.films.film import EchoFilm, open_film
 from echozoo.films.io import read_volume, write_volume
+from echozoo.serve.kept import Choices, KeptSession, read_head, read_session, write_session
+from echozoo.serve.store import Store
 
 
 def opened(client: Any, film: Path | int = 0, **query: str) -> dict[str, Any]:
@@ -137,6 +146,167 @@ class TestComesBack:
         assert np.array_equal(found[True][0], found[False][0])
         assert found[True][1][0]["box"] == [50, 40, 80, 90]
         assert found[False][1][0]["box"] != [50, 40, 80, 90]
+
+
+class TestTwoPages:
+    def test_share_one_film_and_are_told(self, client, film_file) -> None:
+        one, two = opened(client), opened(client, film_file)
+        assert one["kept"] == two["kept"]
+        assert one["key"] != two["key"]
+        assert news(client, one["key"]) == {"others": 1, "changed": False, "not_kept": ""}
+        click(client, one["key"])
+        assert news(client, one["key"])["changed"] is False
+        assert news(client, two["key"])["changed"] is True
+        assert news(client, two["key"])["changed"] is False
+        assert state(client, one["key"]) == state(client, two["key"])
+        client.delete(f"/api/open/{one['key']}")
+        assert news(client, two["key"])["others"] == 0
+        assert masks(client, two["key"])[0]
+
+    def test_at_two_servers(self, start, films) -> None:
+        first, second = start(films=films), start(films=films)
+        page = opened(first)
+        answer = second.post("/api/films/0")
+        assert answer.status_code == 409
+        assert "another server has this film open" in answer.json()["error"]
+        first.delete(f"/api/open/{page['key']}")
+        assert second.post("/api/films/0").status_code == 201
+
+    def test_a_film_in_place_of_another_takes_its_place(self, start, films, tmp_path) -> None:
+        client = start(films=films, max_films=1)
+        page = opened(client)
+        (tmp_path / "wrong").write_bytes(b"no film")
+        assert "error" in opened(client, tmp_path / "wrong", instead=page["key"])
+        assert client.get(f"/api/open/{page['key']}").status_code == 200
+        other = tmp_path / "other.nii.gz"
+        write_volume(other, np.full((3, 40, 60), 90, np.uint8), (1.0, 1.0))
+        assert "limit" in opened(client, other)["error"]
+        assert opened(client, other, instead=page["key"])["frames"] == 3
+        assert client.get(f"/api/open/{page['key']}").status_code == 410
+
+
+class TestDamage:
+    """A session that is not whole is set aside and said; the film opens without it."""
+
+    def test_bytes(self, start, films, tmp_path) -> None:
+        client = start(films=films)
+        page = opened(client)
+        work(client, page["key"])
+        client.delete(f"/api/open/{page['key']}")
+        session = session_of(tmp_path / "private")
+        whole = session.read_bytes()
+        flipped = bytearray(whole)
+        flipped[len(whole) // 3] ^= 255
+        for number, damaged in enumerate((b"", whole[:-30], bytes(flipped), b"PK" + bytes(99)), 1):
+            session.write_bytes(damaged)
+            page = opened(client)
+            [note] = [note for note in page["notes"] if "no whole session" in note]
+            assert "set aside" in note
+            assert "\n" not in note
+            assert str(tmp_path) not in note
+            assert state(client, page["key"]) == ([{}] * 5, [])
+            click(client, page["key"])  # it can be worked on, and is kept anew
+            client.delete(f"/api/open/{page['key']}")
+            aside = list(session.parent.glob("*.damaged-*"))
+            assert damaged in [path.read_bytes() for path in aside]
+            assert len(aside) == number
+            assert zipfile.is_zipfile(session)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda head: head.update(version=9), "version 9"),
+            (lambda head: head.update(frames=4), "of 4 frames"),
+            (lambda head: head.update(whole=[40, -60]), "a size of"),
+            (lambda head: head.update(size=[10**6, 10**6]), ""),
+            (lambda head: head.update(prompts=[{"frame": 0}]), "points"),
+            (lambda head: head["prompts"][0].update(frame=99), "frame 99"),
+            (lambda head: head["prompts"][0].update(structure="../x"), "structure"),
+            (lambda head: head["prompts"][0].update(points=[["nan", 1]]), ""),
+            (lambda head: head["layers"].update(clicked={"77": ["lv"]}), "frame 77"),
+            (lambda head: head["layers"].update({"../../etc": {"0": ["lv"]}}), "layer"),
+            (lambda head: head["choices"].update(ed=-1), "frame -1"),
+            (lambda head: head["choices"].update(spacing=[0, 1]), "spacing"),
+            (lambda head: head.clear(), "version"),
+        ],
+    )
+    def test_contents(self, film, tmp_path, change, words) -> None:
+        path = tmp_path / "lv.session"
+        write_session(session(film), path)
+        assert read_session(path, film).begun
+        rewritten(path, {"session.json": lambda content: changed(content, change)})
+        with pytest.raises(DataError, match=f"lv.session: no whole session .*{words}"):
+            read_session(path, film)
+
+    @pytest.mark.parametrize(
+        "packed",
+        [zlib.compress(bytes(2399)), zlib.compress(bytes(10**8)), b"no zlib", b"",
+         zlib.compress(b"\x09" * 2400)],
+    )  # fmt: skip
+    def test_label_maps(self, film, tmp_path, packed) -> None:
+        path = tmp_path / "lv.session"
+        write_session(session(film), path)
+        rewritten(path, {"clicked/0": lambda _: packed})
+        with pytest.raises(DataError, match=r"lv.session: no whole session"):
+            read_session(path, film)
+
+
+@pytest.fixture
+def film(film_file: Path) -> EchoFilm:
+    return open_film(film_file)
+
+
+def session(film: EchoFilm) -> KeptSession:
+    packed = zlib.compress(np.ones(film.size, np.uint8).tobytes())
+    return KeptSession.of(
+        film,
+        prompts={0: {"lv": make_prompt([[3, 4]], [1], [1, 2, 30, 20])}},
+        layers={"clicked": {0: (packed, frozenset({"lv"}))}},
+        choices=Choices(True, 1, 2, (0.5, 0.25)),
+        listed=("film.nii.gz", 99),
+    )
+
+
+def test_a_session_is_read_as_it_was_written(film, tmp_path) -> None:
+    kept = session(film)
+    write_session(kept, tmp_path / "lv.session")
+    again = read_session(tmp_path / "lv.session", film)
+    (prompt,), (wanted,) = again.prompts[0].values(), kept.prompts[0].values()
+    for name in ("points", "labels", "box"):
+        assert np.array_equal(getattr(prompt, name), getattr(wanted, name))
+    assert again.layers == kept.layers
+    assert again.choices == kept.choices
+    assert read_head(tmp_path / "lv.session") == (("film.nii.gz", 99), True)
+
+
+def rewritten(path: Path, change: dict[str, Callable[[bytes], bytes]]) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, change.get(name, bytes)(content))
+
+
+def changed(content: bytes, change: Callable[[dict], None]) -> bytes:
+    head = json.loads(content)
+    change(head)
+    return json.dumps(head).encode()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="--save-dir"):
+        Store(tmp_path / "file" / "below", ("lv",))
+
+
+def test_uploads_whose_pages_never_said_goodbye_go_after_a_week(tmp_path) -> None:
+    for name, days in (("0" * 64, 8), ("1" * 64, 6)):
+        upload = tmp_path / name / "film.upload"
+        upload.parent.mkdir()
+        upload.write_bytes(b"patient")
+        os.utime(upload, (time.time() - days * 86400,) * 2)
+    Store(tmp_path, ("lv",)).remove_old_uploads()
+    assert [path.parent.name[0] for path in tmp_path.rglob("*.upload")] == ["1"]
 
 
 class BoxSession:

@@ -52,6 +52,12 @@ export class Curve extends EventTarget {
     this.draw();
   }
 
+  clear() {
+    this.data = null;
+    this.box.setAttribute("aria-label", "No areas yet");
+    this.draw();
+  }
+
   at(frame) {
     this.frame = frame;
     this.#placeHead();

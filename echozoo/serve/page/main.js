@@ -1,5 +1,6 @@
 // The page: each subject is a module of its own; this one brings them together.
 
+import "./keeping.js";
 import "./measures.js";
 import "./opening.js";
 import * as server from "./server.js";

@@ -25,18 +25,20 @@ export async function measure() {
   tell("changed");
 }
 
+/** The places of curve and numbers are there from the start: nothing moves when they come. */
 function showMeasures() {
   const { film, measured } = state;
   const any = anyMasks();
-  $("curve-box").hidden = !any;
-  $("measures").hidden = !any || measured.numbers.length === 0;
-  if (!any) return;
+  showLegend(any ? measured.lines : []);
+  showNumbers(any ? measured.numbers : []);
+  $("method").textContent = any ? measured.method : "";
+  if (!any) {
+    curve.clear();
+    return;
+  }
   $("unit").textContent = measured.unit;
-  showLegend(measured.lines);
   curve.show({ frames: film.frames, unit: measured.unit, lines: measured.lines, marks: measured.marks });
   curve.at(state.frame);
-  showNumbers(measured.numbers);
-  $("method").textContent = measured.method;
 }
 
 const area = (value) => value.toFixed(value < 100 ? 1 : 0);
@@ -64,3 +66,4 @@ const stem = () => state.fileName.split("/").pop().replace(/\.(nii\.gz|\w+)$/i, 
 const download = (what, name) => state.film.download(what, `${stem()}_${name}`);
 $("get-masks").addEventListener("click", guarded(() => download("masks.nii.gz", "masks.nii.gz")));
 $("get-table").addEventListener("click", guarded(() => download("measures.csv", "measures.csv")));
+$("get-clicks").addEventListener("click", guarded(() => download("clicks.json", "clicks.json")));

@@ -1,49 +1,88 @@
-// Opening a film, from the list, a file or a drop, and closing it.
+// Opening a film, from the list, a file or a drop; coming back to it after the page was loaded anew.
 
 import * as server from "./server.js";
 import { Outlines, Pictures } from "./caches.js";
-import { measure } from "./measures.js";
-import { $, addFilms, showFacts } from "./panel.js";
-import { fail, guarded, say } from "./saying.js";
+import { anyMasks, measure } from "./measures.js";
+import { $, showFacts } from "./panel.js";
+import { Prompts } from "./prompts.js";
+import { sendAll } from "./prompting.js";
+import { guarded, say } from "./saying.js";
 import { show } from "./stage.js";
 import { on, state, tell } from "./state.js";
 import { segment } from "./whole_film.js";
 
-async function open(what, name) {
-  await close();
+const REMEMBERED = "film"; // of this tab: {kept, name, listed, frame}
+
+/** Read a film; the one before stays open until that has gone well. */
+async function open(what, name, listed = false) {
+  const before = state.film;
+  if (state.busy && !confirm("The film is still being segmented. Stop that, and open another?")) return;
   $("welcome").hidden = true;
   $("loading").hidden = false;
   say("");
   try {
-    state.film = new server.OpenFilm(await what());
-  } catch (error) {
-    $("welcome").hidden = false;
-    $("films").value = "";
-    throw error;
+    await sendAll();
+    const facts = await what(before);
+    const reopen = listed ? () => what(null) : () => server.openKept(facts.kept);
+    if (before) leave();
+    await enter(new server.OpenFilm(facts, reopen), name, listed);
   } finally {
     $("loading").hidden = true;
+    $("welcome").hidden = Boolean(state.film);
+    $("films").value = listedNumber();
   }
+}
+
+async function enter(film, name, listed) {
+  const clicks = await film.clicks();
+  state.film = film;
   state.fileName = name;
-  state.pictures = new Pictures(state.film);
-  state.outlines = new Outlines(state.film);
+  state.listed = listed;
+  state.pictures = new Pictures(film);
+  state.outlines = new Outlines(film);
+  state.prompts = new Prompts(clicks);
   $("film-name").textContent = name.split("/").pop();
   $("film-name").title = name;
-  showFacts(state.film);
+  $("welcome").hidden = true;
+  showFacts(film);
+  remember(0);
   tell("opened");
   await show(0);
   await measure();
-  if (state.model.automatic) guarded(segment)();
+  if (state.model.automatic && !anyMasks() && !clicks.length) guarded(segment)();
 }
 
-async function close() {
-  const old = state.film;
+function leave() {
   state.film = null;
-  $("welcome").hidden = false;
   $("film-name").textContent = $("facts").textContent = "";
   $("notes").replaceChildren();
   tell("closed");
   tell("changed");
-  if (old) await old.close();
+}
+
+const listedNumber = () => (state.listed ? String(state.model.films.indexOf(state.fileName)) : "");
+
+// ---- the film of this tab
+
+function remember(frame) {
+  const { film, fileName: name, listed } = state;
+  sessionStorage.setItem(REMEMBERED, JSON.stringify({ kept: film.kept, name, listed, frame }));
+}
+
+async function comeBack() {
+  const told = JSON.parse(sessionStorage.getItem(REMEMBERED) ?? "null");
+  if (!told) return;
+  sessionStorage.removeItem(REMEMBERED); // a film that cannot be opened is asked for once
+  if (told.listed) await openNumber(state.model.films.indexOf(told.name));
+  else await open((before) => server.openKept(told.kept, before), told.name);
+  await show(told.frame);
+}
+
+// ---- from the list, from a file
+
+async function openNumber(number) {
+  const name = state.model.films[number];
+  if (name) await open((before) => server.openListed(number, before), name, true);
 }
 
 async function openFile(file) {
@@ -52,15 +91,14 @@ async function openFile(file) {
   if (file.size > most) {
     throw new Error(`${file.name} is larger than ${Math.round(most / 2 ** 20)} MB, the limit here`);
   }
-  $("films").value = "";
-  await open(() => server.upload(file), file.name);
+  await open((before) => server.upload(file, before), file.name);
 }
 
 on("ready", () => {
   const { films, max_upload_bytes: bytes } = state.model;
   const most = Math.round(bytes / 2 ** 20);
   $("limit").textContent = `up to ${most} MB${films.length ? ", or choose one from the list" : ""}`;
-  addFilms(films);
+  guarded(comeBack)();
 });
 
 $("choose").addEventListener("click", () => $("file").click());
@@ -69,11 +107,7 @@ $("file").addEventListener("change", guarded(async () => {
   $("file").value = "";
   await openFile(file);
 }));
-$("films").addEventListener("change", guarded(async () => {
-  const number = Number($("films").value);
-  await open(() => server.openListed(number), state.model.films[number]);
-  $("films").value = number;
-}));
+$("films").addEventListener("change", guarded(() => openNumber(Number($("films").value))));
 
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
@@ -90,7 +124,8 @@ document.addEventListener("drop", guarded(async (event) => {
   await openFile(event.dataTransfer.files[0]);
 }));
 
-// A film that no page asks for is closed by the server after a while.
-setInterval(() => state.film?.touch().catch(fail), 60000);
-window.addEventListener("pagehide", () => { state.film?.close(); });
-window.addEventListener("pageshow", (event) => { if (event.persisted) close(); });
+window.addEventListener("pagehide", () => {
+  if (!state.film) return;
+  remember(state.frame);
+  state.film.leave();
+});

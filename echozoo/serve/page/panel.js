@@ -37,18 +37,26 @@ export function addStructures(structures, onChoose, onShow) {
   }));
 }
 
-/** The films of the folder, without the folders that all of them share. */
-export function addFilms(names) {
+const MARKS = { untouched: "", begun: " (begun)", done: " (done)" };
+
+/** The films of the folder, without the folders that all of them share, and how far each is. */
+export function addFilms(names, states) {
   if (!names.length) return;
-  const first = new Option("Choose a film…", "", true, true);
+  const chosen = $("films").value;
+  const first = new Option("Choose a film…", "");
   first.disabled = true;
   const folders = names[0].split("/").slice(0, -1);
   while (folders.length && !names.every((name) => name.startsWith(`${folders.join("/")}/`))) folders.pop();
   const shared = folders.length ? folders.join("/").length + 1 : 0;
-  const options = names.map((name, number) => new Option(name.slice(shared), number));
+  const options = names.map((name, number) => new Option(name.slice(shared) + MARKS[states[number]], number));
   $("films").replaceChildren(first, ...options);
+  $("films").value = chosen;
   $("films").hidden = false;
+  const count = (state) => states.filter((one) => one === state).length;
+  $("films-done").textContent = `${names.length} films: ${count("untouched")} untouched, ${count("begun")} begun, ${count("done")} done`;
 }
+
+export const addNotes = (notes) => $("notes").append(...notes.map((note) => made("li", note)));
 
 export function showFacts(film) {
   const facts = [`${film.frames} ${film.frames === 1 ? "frame" : "frames"}`, `${film.width} × ${film.height} px`];
@@ -58,7 +66,8 @@ export function showFacts(film) {
   }
   if (film.frame_time_ms) facts.push(`${(1000 / film.frame_time_ms).toFixed(0)} frames a second`);
   $("facts").textContent = facts.join(", ");
-  $("notes").replaceChildren(...film.notes.map((note) => made("li", note)));
+  $("notes").replaceChildren();
+  addNotes(film.notes);
 }
 
 export function showLegend(lines) {

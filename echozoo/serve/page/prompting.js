@@ -2,7 +2,6 @@
 
 import { measure } from "./measures.js";
 import { $ } from "./panel.js";
-import { Prompts } from "./prompts.js";
 import { fail, say } from "./saying.js";
 import { show, showSoon, view } from "./stage.js";
 import { on, state } from "./state.js";
@@ -19,8 +18,17 @@ let sending = null;
 /** Ask for the mask of a structure in a frame; of several wishes for one, the last counts. */
 function send(at, name) {
   toSend.set(`${at}:${name}`, [at, name]);
-  sending ??= drain().finally(() => { sending = null; });
+  return sendAll();
 }
+
+/** Send what is not yet at the server; it stays here as long as that does not answer. */
+export function sendAll() {
+  sending ??= drain().finally(() => { sending = null; });
+  return sending;
+}
+
+/** Whether the server does not know all of it. */
+export const isUnsent = () => toSend.size > 0 || sending !== null;
 
 async function drain() {
   const { film, prompts } = state;
@@ -38,8 +46,12 @@ async function drain() {
       await measure();
     } catch (error) {
       if (film !== state.film) return;
-      if (error.status === 422) prompts.undo(); // what was refused is not kept
       fail(error);
+      if (!error.status) { // no answer: again with the next news
+        if (!toSend.has(key)) toSend.set(key, [at, name]);
+        return;
+      }
+      if (error.status === 422) prompts.undo(); // what was refused is not kept
       await show();
     } finally {
       $("canvas").removeAttribute("aria-busy");
@@ -97,17 +109,17 @@ export function choosePrompt(kind) {
 }
 
 on("ready", () => {
-  const { prompts } = state.model;
+  const { prompts, trained } = state.model;
   for (const radio of document.querySelectorAll("[name=tool]")) {
     radio.disabled = !prompts.includes(radio.value);
     if (radio.disabled) radio.parentElement.title = "This model was not trained with it";
     radio.addEventListener("change", () => choosePrompt(radio.value));
   }
-  choosePrompt(prompts.includes("points") || !prompts.length ? "points" : "boxes");
+  choosePrompt(["points", "boxes"].find((kind) => trained.includes(kind)) ?? "points");
   $("prompts").querySelector(".row").hidden = !prompts.length;
 });
 
-on("opened", () => { state.prompts = new Prompts(); });
+on("closed", () => toSend.clear());
 
 on("changed", () => {
   const { busy, film, frame, prompts, structure } = state;

@@ -1,8 +1,9 @@
 // Points and boxes that were given, by frame and structure, and how to take them back.
 
 export class Prompts {
-  constructor() {
-    this.given = new Map();
+  /** given: what the server has, [{frame, structure, points, labels, box}]. */
+  constructor(given = []) {
+    this.given = new Map(given.map(({ frame, structure, ...prompt }) => [`${frame}:${structure}`, prompt]));
     this.history = [];
   }
 
@@ -13,6 +14,10 @@ export class Prompts {
   has(frame, structure) {
     const { points, box } = this.get(frame, structure);
     return points.length > 0 || box !== null;
+  }
+
+  get any() {
+    return [...this.given.values()].some(({ points, box }) => points.length > 0 || box !== null);
   }
 
   get canUndo() {

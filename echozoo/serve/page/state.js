@@ -14,6 +14,7 @@ export const state = {
   model: null,       // what the server offers
   film: null,        // the open film, a server.OpenFilm
   fileName: "",      // as the user knows it
+  listed: false,     // whether it is of the list of films
   pictures: null,    // caches.Pictures of the film
   outlines: null,    // caches.Outlines of the film
   prompts: null,     // prompts.Prompts of the film

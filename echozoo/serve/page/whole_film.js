@@ -13,7 +13,8 @@ const EVERY = 350; // ms between two looks at a job
 const carry = () => work(() => state.film.carry(state.frame));
 export const segment = () => work(() => state.film.segment());
 
-async function work(start) {
+/** Start a job on the film and show what it does until it ends; then say `done`. */
+export async function work(start, done = "Every frame is segmented.") {
   const { film } = state;
   stopPlaying();
   let job = await start();
@@ -43,7 +44,7 @@ async function work(start) {
   if (job.state === "failed") throw new Error(job.error);
   const correct = state.model.prompts.length ? " Click in any frame to correct it." : "";
   say(job.state === "done"
-    ? `Every frame is segmented.${correct}`
+    ? `${done}${correct}`
     : `Stopped after ${job.done} of ${job.total} frames.`);
 }
 
