@@ -27,7 +27,7 @@ Layer = dict[int, tuple[bytes, frozenset[str]]]
 """By frame: a packed label map, and the structures that were looked for in it."""
 
 _VERSION = 1
-_LAYERS = ("clicked", "carried")
+_LAYERS = ("drawn", "clicked", "carried")
 _MOST_BYTES = 2**30  # of all members, as stored
 
 

@@ -20,17 +20,18 @@ async function open(what, name, listed = false) {
   $("welcome").hidden = true;
   $("loading").hidden = false;
   say("");
+  let facts;
   try {
     await sendAll();
-    const facts = await what(before);
-    const reopen = listed ? () => what(null) : () => server.openKept(facts.kept);
-    if (before) leave();
-    await enter(new server.OpenFilm(facts, reopen), name, listed);
+    facts = await what(before);
   } finally {
-    $("loading").hidden = true;
+    $("loading").hidden = true; // before the first frame is there to be clicked on
     $("welcome").hidden = Boolean(state.film);
     $("films").value = listedNumber();
   }
+  const reopen = listed ? () => what(null) : () => server.openKept(facts.kept);
+  if (before) leave();
+  await enter(new server.OpenFilm(facts, reopen), name, listed);
 }
 
 async function enter(film, name, listed) {
@@ -44,6 +45,7 @@ async function enter(film, name, listed) {
   $("film-name").textContent = name.split("/").pop();
   $("film-name").title = name;
   $("welcome").hidden = true;
+  $("films").value = listedNumber();
   showFacts(film);
   remember(0);
   tell("opened");
