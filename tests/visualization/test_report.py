@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -207,6 +209,26 @@ def test_a_whole_run(whole):
     assert "Info files" not in page.text
     # Dice and HD95 of three structures, two curves, EF.
     assert html.count("<svg") == 3 + 3 + 2 + 1
+
+
+@pytest.mark.slow
+def test_it_fits_a_small_screen(tmp_path):
+    """Every table of a report is whole on a screen of 1280 pixels: nothing is scrolled to."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium: install one, or name it in the environment variable CHROMIUM")
+    path = write_report(write_run(tmp_path))
+    beyond = """[...document.querySelectorAll("body *")].filter(
+        e => e.getBoundingClientRect().right > document.documentElement.clientWidth
+    ).map(e => e.tagName + " " + e.textContent.trim().slice(0, 40))"""
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(path.as_uri())
+        assert page.evaluate("document.querySelectorAll('tbody tr.mean').length") >= 1
+        assert page.evaluate(beyond) == []
+        browser.close()
 
 
 def test_nothing_is_fetched_or_run(whole):
