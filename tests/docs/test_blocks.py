@@ -108,6 +108,7 @@ def run_command(line: str, run_tool) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_a_page_runs_as_a_notebook(name, folder, run_tool):
     """In its order, in an empty folder."""
@@ -153,6 +154,11 @@ def test_blocks_of_python_are_python(name):
     for block in find_blocks(PAGES[name]):
         if block.language == "python" and "{{" not in block.code:
             compile(block.code, f"{name}:{block.line}", "exec")
+
+
+def test_what_extending_shows_is_files_or_marked():
+    """Files are tried by tests/test_extending.py, which looks for them by the same lines."""
+    assert [b.line for b in find_blocks(PAGES[PARTS]) if not (b.file or b.needs)] == []
 
 
 def test_a_page_that_shows_code_says_its_language():
