@@ -82,6 +82,12 @@ def test_all_that_is_imported_is_required():
     assert {INSTALLED_BY.get(name, name).lower() for name in imported} - known == set()
 
 
+def files_of(folder: Path) -> set[str]:
+    """Names of all files below a folder, but for what Python has compiled."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in found if "__pycache__" not in path.parts}
+
+
 @pytest.mark.slow
 def test_a_wheel_holds_all_that_films_need(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
@@ -95,6 +101,9 @@ def test_a_wheel_holds_all_that_films_need(tmp_path):
     (file,) = tmp_path.glob("*.whl")
     place = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(place), str(file)], check=True)
+    assert files_of(place / "echozoo") == files_of(ROOT / "echozoo") | {
+        f"configs/{name}" for name in files_of(ROOT / "configs")
+    }
     environment = {**os.environ, "PYTHONPATH": str(place)}
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT],
