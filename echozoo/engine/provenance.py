@@ -28,9 +28,13 @@ def about_test(runner: Runner, checkpoint: Mapping[str, Any] | None) -> dict[str
 
     Returns:
         ``sees`` ("frame" or "clip"), ``seed``, ``commit``, ``hardware``, ``processes``,
-        ``checkpoint`` and its ``checkpoint_sha256``, ``train_command``; None for what is not known.
+        ``checkpoint`` and its ``checkpoint_sha256`` (several of an average), ``train_command``;
+        None for what is not known.
     """
-    model, file = runner.model, runner.cfg.get("load_from")
+    model, cfg = runner.model, runner.cfg
+    files = [cfg.load_from] if cfg.get("load_from") else []
+    members = (cfg.get("model") or {}).get("members") or ()  # of an average
+    files += [member["weights"] for member in members]
     meta = (checkpoint or {}).get("meta") or {}
     return {
         "sees": contracts.sees(getattr(model, "module", model)),
@@ -38,8 +42,8 @@ def about_test(runner: Runner, checkpoint: Mapping[str, Any] | None) -> dict[str
         "commit": commit(),
         "hardware": machine(),
         "processes": runner.world_size,
-        "checkpoint": str(file) if file else None,
-        "checkpoint_sha256": file_sha256(file) if file else None,
+        "checkpoint": " + ".join(map(str, files)) or None,
+        "checkpoint_sha256": " + ".join(map(file_sha256, files)) or None,
         "train_command": meta.get("command"),
     }
 

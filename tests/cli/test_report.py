@@ -69,6 +69,9 @@ def test_a_page_of_a_tested_run(config, phantom, tmp_path, monkeypatch, capsys):
     run_tool(monkeypatch, "test", folder, "--average", folder, "--data-root", phantom)
     with open(folder / "average" / "results.csv", newline="") as file:
         assert [row["dice"] for row in csv.DictReader(file)] == [row["dice"] for row in rows]
+    about = json.loads((folder / "average" / "results.json").read_text())
+    assert about["checkpoint"].count("best_x_epoch_1.pth") == 2
+    assert len(set(about["checkpoint_sha256"].split(" + "))) == 1
 
     capsys.readouterr()
     run_tool(monkeypatch, "report", folder)
