@@ -79,7 +79,7 @@ def add_hand(app: FastAPI, server: Server) -> None:
         if frames is None:
             raise Refusal(409, f"there is nothing to {'do again' if again else 'take back'}")
         server.workspaces.changed(workspace, key)
-        return {"frames": frames, **workspace.steps()}
+        return {"frames": frames, "spacing": workspace.film.spacing, **workspace.steps()}
 
     @app.post("/api/open/{key}/undo")
     async def undo(key: Key) -> dict[str, Any]:

@@ -161,7 +161,13 @@ def key(client: Any) -> str:
     return client.post("/api/films/0").json()["key"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def disc_session() -> type[DiscSession]:
+    """What stands for a ClickSession."""
+    return DiscSession
+
+
+@pytest.fixture(scope="session")
 def disc_model() -> Callable[..., SimpleNamespace]:
     """Makes models that take clicks."""
     return model
@@ -197,7 +203,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def showing(browser: Any) -> Callable[..., Any]:
     """Shows the page at an address, which must not complain of anything."""
     return partial(_showing, browser)

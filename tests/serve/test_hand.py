@@ -180,7 +180,7 @@ class TestSteps:
         draw(client, key)
         assert measures(client, key)["areas"]["lv"][0] > area
         frames = client.post(f"/api/open/{key}/undo").json()
-        assert frames == {"frames": [0], "undo": 1, "redo": 1}
+        assert frames == {"frames": [0], "spacing": [2.0, 1.0], "undo": 1, "redo": 1}
         assert measures(client, key)["areas"]["lv"][0] == area
 
 

@@ -179,7 +179,7 @@ def test_a_reload_and_a_restart_bring_everything_back(serving, showing, tmp_path
         assert page.locator("#canvas").screenshot() == before
         page.keyboard.press("Home")
         shown(page, "0:1")
-        assert page.is_enabled("#clear")  # the prompt is known, too
+        page.wait_for_selector("#clear:not([disabled])")  # the prompt is known, too
         # Another film, and back.
         choose(page, 1)
         shown(page, "0:0")
@@ -299,7 +299,7 @@ def test_masks_and_clicks_go_out_and_in(page, tmp_path) -> None:
     shown(page, "0:0")
     page.set_input_files("#brought", str(files["#get-clicks"]))
     shown(page, "0:1")
-    assert page.is_enabled("#clear")
+    page.wait_for_selector("#clear:not([disabled])")
     page.click("#reset:not([disabled])")
     shown(page, "0:0")
     page.set_input_files("#brought", str(files["#get-masks"]))

@@ -39,7 +39,10 @@ export class Curve extends EventTarget {
     box.addEventListener("pointermove", seek);
   }
 
-  /** data: {frames, unit, lines: [{title, colour, values}], marks: [{frame, text}]} */
+  /**
+   * data: {frames, unit, lines: [{title, colour, values}], marks: [{frame, text}], flags: [[text]] by
+   * frame, corrected: [frame]}
+   */
   show(data) {
     this.data = data;
     const told = data.lines.map(({ title, values }) => {
@@ -48,6 +51,8 @@ export class Curve extends EventTarget {
         ` in ${known.length} of ${data.frames} frames`;
     });
     const marks = data.marks.map(({ frame, text }) => `${text} at frame ${frame + 1}`);
+    const flagged = data.flags.filter((flags) => flags.length).length;
+    if (flagged) marks.push(`${flagged} ${flagged === 1 ? "frame" : "frames"} flagged`);
     this.box.setAttribute("aria-label", [...told, ...marks].join("; ") || "No areas yet");
     this.draw();
   }
@@ -97,8 +102,23 @@ export class Curve extends EventTarget {
       element(svg, "text", { class: "mark-text", x, y: TOP - 7, "text-anchor": "middle" }, text);
     }
     for (const { colour, values } of this.data.lines) this.#line(svg, values, colour, y);
+    this.#frameMarks(svg, height);
     this.head = element(svg, "line", { class: "head", y1: TOP - 4, y2: height - BOTTOM });
     this.#placeHead();
+  }
+
+  /** A triangle at the top of each flagged frame, a tick below each corrected one. */
+  #frameMarks(svg, height) {
+    this.data.flags.forEach((flags, frame) => {
+      if (!flags.length) return;
+      const x = this.#x(frame);
+      const mark = element(svg, "polygon", { class: "flag", points: `${x - 4},${TOP - 3} ${x + 4},${TOP - 3} ${x},${TOP + 4}` });
+      element(mark, "title", {}, `Frame ${frame + 1}: ${flags.join("; ")}`);
+    });
+    for (const frame of this.data.corrected) {
+      const x = this.#x(frame);
+      element(svg, "line", { class: "corrected", x1: x, x2: x, y1: height - BOTTOM, y2: height - BOTTOM + 5 });
+    }
   }
 
   #frameNumbers(svg, height) {

@@ -1,12 +1,10 @@
 // Nothing is lost: what other tabs do, whether the server keeps it, files out and in, what is done.
 
 import * as server from "./server.js";
-import { anyMasks, measure } from "./measures.js";
+import { isUnsent, sendAll, takeUp } from "./edits.js";
+import { anyMasks } from "./measures.js";
 import { $, addFilms, addNotes } from "./panel.js";
-import { isUnsent, sendAll } from "./prompting.js";
-import { Prompts } from "./prompts.js";
 import { guarded, say } from "./saying.js";
-import { show } from "./stage.js";
 import { on, state, tell } from "./state.js";
 import { work } from "./whole_film.js";
 
@@ -14,14 +12,6 @@ const EVERY = 4000; // ms between two questions for news
 
 let notKept = ""; // why the server cannot keep what is done
 let asking = false;
-
-/** Take up what the server has of the film. */
-async function takeUp() {
-  state.prompts = new Prompts(await state.film.clicks());
-  state.outlines.forget();
-  await show();
-  await measure();
-}
 
 async function askForNews() {
   const { film } = state;

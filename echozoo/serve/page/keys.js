@@ -15,7 +15,7 @@ function crossKey(view, film, event) {
     cross.x = within(cross.x + step * dx, film.width);
     cross.y = within(cross.y + step * dy, film.height);
   } else if (event.key === "Enter") {
-    if (!view.locked) view.click(cross.x, cross.y, event.shiftKey);
+    if (!view.locked) view.tool.tap(cross, event.shiftKey !== view.removing);
   } else if (event.key === "Escape") {
     view.cross = null;
   } else {
@@ -27,17 +27,17 @@ function crossKey(view, film, event) {
 
 /** Whether a key belongs to the control that has the focus. */
 function isOwn(event) {
-  const control = event.target.closest("button, select, summary, input[type=radio]");
-  if (!control || control.matches("select")) return Boolean(control);
-  const own = control.matches("input") ? /^(Arrow.*| )$/ : /^( |Enter)$/;
+  const control = event.target.closest("button, select, summary, input:not(#slider)");
+  if (!control || control.matches("select, input[type=number]")) return Boolean(control);
+  const own = control.matches("input[type=radio], input[type=range]") ? /^(Arrow.*| )$/ : /^( |Enter)$/;
   return own.test(event.key);
 }
 
 /**
  * Listen to the keys while a film is open.
  *
- * actions: what each key does, by `event.key` with letters small; "Control+z" is Cmd+Z on a Mac too,
- * and "Control+Shift+z" another.
+ * actions: what each key does, by `event.key` with letters small; "Control+z" is Cmd+Z on a Mac too.
+ * With Shift a key is another one where there is an action for it.
  */
 export function listenToKeys(view, actions) {
   const keys = {
@@ -59,7 +59,8 @@ export function listenToKeys(view, actions) {
       event.preventDefault();
       return;
     }
-    const action = keys[control ? `Control+${event.shiftKey ? "Shift+" : ""}${key}` : key];
+    const shift = event.shiftKey ? "Shift+" : "";
+    const action = control ? keys[`Control+${shift}${key}`] : keys[shift + key] ?? keys[key];
     if (!action) return;
     event.preventDefault();
     action();

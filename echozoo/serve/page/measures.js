@@ -37,7 +37,8 @@ function showMeasures() {
     return;
   }
   $("unit").textContent = measured.unit;
-  curve.show({ frames: film.frames, unit: measured.unit, lines: measured.lines, marks: measured.marks });
+  curve.show({ frames: film.frames, unit: measured.unit, lines: measured.lines, marks: measured.marks,
+    flags: measured.flags, corrected: measured.corrected });
   curve.at(state.frame);
 }
 

@@ -2,10 +2,10 @@
 
 import * as server from "./server.js";
 import { Outlines, Pictures } from "./caches.js";
+import { sendAll } from "./edits.js";
 import { anyMasks, measure } from "./measures.js";
 import { $, showFacts } from "./panel.js";
 import { Prompts } from "./prompts.js";
-import { sendAll } from "./prompting.js";
 import { guarded, say } from "./saying.js";
 import { show } from "./stage.js";
 import { on, state, tell } from "./state.js";

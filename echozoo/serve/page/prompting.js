@@ -1,67 +1,28 @@
 // Points and boxes: from the pointer to the server, and its masks back onto the stage.
 
-import { measure } from "./measures.js";
+import { BoxTool } from "./boxes.js";
+import { edit } from "./edits.js";
+import { brush } from "./painting.js";
 import { $ } from "./panel.js";
-import { fail, say } from "./saying.js";
-import { show, showSoon, view } from "./stage.js";
+import { PointTool } from "./points.js";
+import { say } from "./saying.js";
+import { showSoon, view } from "./stage.js";
 import { on, state } from "./state.js";
 
 const HOW_TO = {
-  points: "Left click: this belongs to the structure. Right click, or Shift and click: this does not.",
-  boxes: "Draw a box around the structure. Shift and click: this does not belong to it.",
-  none: "This model takes no clicks: it segments the film by itself.",
+  points: "Click: this belongs to the structure. Right click, Shift and click, or Remove: this does not.",
+  boxes: "Draw a box around the structure; drag its inside or its edges. Shift and click: this does not belong to it.",
+  brush: "Paint the structure. With Shift, the right button, or Remove: erase it. [ and ] change the size.",
 };
+const NO_PROMPTS = "This model takes no clicks: it segments the film by itself. The brush corrects it.";
 
-const toSend = new Map();
-let sending = null;
+const tools = { points: new PointTool(view), boxes: new BoxTool(view), brush };
 
-/** Ask for the mask of a structure in a frame; of several wishes for one, the last counts. */
-function send(at, name) {
-  toSend.set(`${at}:${name}`, [at, name]);
-  return sendAll();
-}
-
-/** Send what is not yet at the server; it stays here as long as that does not answer. */
-export function sendAll() {
-  sending ??= drain().finally(() => { sending = null; });
-  return sending;
-}
-
-/** Whether the server does not know all of it. */
-export const isUnsent = () => toSend.size > 0 || sending !== null;
-
-async function drain() {
-  const { film, prompts } = state;
-  while (toSend.size && film === state.film) {
-    const [key, [at, name]] = toSend.entries().next().value;
-    toSend.delete(key);
-    $("canvas").setAttribute("aria-busy", "true");
-    try {
-      const answer = prompts.has(at, name)
-        ? await film.click({ frame: at, structure: name, ...prompts.get(at, name) })
-        : await film.unclick(at, name);
-      if (film !== state.film) return;
-      await state.outlines.put(at, answer.masks);
-      await show();
-      await measure();
-    } catch (error) {
-      if (film !== state.film) return;
-      fail(error);
-      if (!error.status) { // no answer: again with the next news
-        if (!toSend.has(key)) toSend.set(key, [at, name]);
-        return;
-      }
-      if (error.status === 422) prompts.undo(); // what was refused is not kept
-      await show();
-    } finally {
-      $("canvas").removeAttribute("aria-busy");
-    }
-  }
-}
-
-function changed(at, name) {
+/** Send all that was clicked for a structure in a frame. */
+function send(frame, structure) {
+  const given = state.prompts.get(frame, structure);
   showSoon(); // the mark at once, the mask when it comes
-  send(at, name);
+  edit((film) => film.click({ frame, structure, ...given }));
 }
 
 view.addEventListener("point", ({ detail: { x, y, background } }) => {
@@ -77,55 +38,61 @@ view.addEventListener("point", ({ detail: { x, y, background } }) => {
   }
   say("");
   prompts.addPoint(frame, structure, [x, y], background ? 0 : 1);
-  changed(frame, structure);
+  send(frame, structure);
 });
 
 view.addEventListener("box", ({ detail: { box } }) => {
   say("");
   state.prompts.setBox(state.frame, state.structure, box);
-  changed(state.frame, state.structure);
+  send(state.frame, state.structure);
 });
 
-export function undo() {
-  if (!state.film || state.busy) return;
-  const undone = state.prompts.undo();
-  if (!undone) return;
-  if (undone.frame !== state.frame) showSoon(undone.frame);
-  changed(undone.frame, undone.structure);
+/** Drop what was clicked and drawn of a structure in a frame. */
+export function clear() {
+  const { film, frame, structure } = state;
+  if (!film || state.busy || !isCorrected()) return;
+  state.prompts.clear(frame, structure);
+  showSoon();
+  edit((its) => its.unclick(frame, structure));
 }
 
-function clear() {
-  state.prompts.clear(state.frame, state.structure);
-  changed(state.frame, state.structure);
-}
+const isCorrected = () => Boolean(state.prompts?.has(state.frame, state.structure)
+  || state.measured?.corrected.includes(state.frame));
 
-/** Choose the kind of prompt, if the model was trained with it. */
-export function choosePrompt(kind) {
+/** Choose what the pointer does, if the model was trained with it. */
+export function chooseTool(kind) {
   const { prompts } = state.model;
-  if (prompts.length && !prompts.includes(kind)) return;
-  view.tool = kind;
+  if (kind !== "brush" && !prompts.includes(kind)) return;
+  view.tool.hover(null);
+  view.tool = tools[kind];
+  view.draw();
   document.querySelector(`[name=tool][value=${kind}]`).checked = true;
-  $("how-to").textContent = HOW_TO[prompts.length ? kind : "none"];
+  $("size-row").hidden = kind !== "brush";
+  $("how-to").textContent = prompts.length ? HOW_TO[kind] : NO_PROMPTS;
+}
+
+/** What a tap does without Shift: add to the structure, or remove. */
+export function chooseSign(removing) {
+  view.removing = removing;
+  document.querySelector(`[name=sign][value=${removing ? "remove" : "add"}]`).checked = true;
+  view.draw();
 }
 
 on("ready", () => {
   const { prompts, trained } = state.model;
   for (const radio of document.querySelectorAll("[name=tool]")) {
-    radio.disabled = !prompts.includes(radio.value);
+    radio.disabled = radio.value !== "brush" && !prompts.includes(radio.value);
     if (radio.disabled) radio.parentElement.title = "This model was not trained with it";
-    radio.addEventListener("change", () => choosePrompt(radio.value));
+    radio.addEventListener("change", () => chooseTool(radio.value));
   }
-  choosePrompt(["points", "boxes"].find((kind) => trained.includes(kind)) ?? "points");
-  $("prompts").querySelector(".row").hidden = !prompts.length;
+  chooseTool(["points", "boxes"].find((kind) => trained.includes(kind)) ?? "brush");
+  for (const radio of document.querySelectorAll("[name=sign]")) {
+    radio.addEventListener("change", () => chooseSign(radio.value === "remove"));
+  }
 });
-
-on("closed", () => toSend.clear());
 
 on("changed", () => {
-  const { busy, film, frame, prompts, structure } = state;
-  $("undo").disabled = !film || busy || !prompts.canUndo;
-  $("clear").disabled = !film || busy || !prompts.has(frame, structure);
+  $("clear").disabled = !state.film || state.busy || !isCorrected();
 });
 
-$("undo").addEventListener("click", undo);
 $("clear").addEventListener("click", clear);

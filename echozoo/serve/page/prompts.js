@@ -1,10 +1,9 @@
-// Points and boxes that were given, by frame and structure, and how to take them back.
+// Points and boxes that were given, by frame and structure.
 
 export class Prompts {
   /** given: what the server has, [{frame, structure, points, labels, box}]. */
   constructor(given = []) {
     this.given = new Map(given.map(({ frame, structure, ...prompt }) => [`${frame}:${structure}`, prompt]));
-    this.history = [];
   }
 
   get(frame, structure) {
@@ -20,12 +19,7 @@ export class Prompts {
     return [...this.given.values()].some(({ points, box }) => points.length > 0 || box !== null);
   }
 
-  get canUndo() {
-    return this.history.length > 0;
-  }
-
   #set(frame, structure, value) {
-    this.history.push({ frame, structure, before: this.get(frame, structure) });
     this.given.set(`${frame}:${structure}`, value);
   }
 
@@ -39,15 +33,6 @@ export class Prompts {
   }
 
   clear(frame, structure) {
-    if (this.has(frame, structure)) {
-      this.#set(frame, structure, { points: [], labels: [], box: null });
-    }
-  }
-
-  /** Take the last change back; returns its {frame, structure}, or undefined. */
-  undo() {
-    const last = this.history.pop();
-    if (last) this.given.set(`${last.frame}:${last.structure}`, last.before);
-    return last;
+    this.#set(frame, structure, { points: [], labels: [], box: null });
   }
 }

@@ -74,7 +74,17 @@ export class OpenFilm {
   }
 
   clear() { return this.#ask("/masks", { method: "DELETE" }); }
-  carry(frame) { return this.#json(`/carry/${frame}`, { method: "POST" }); }
+  /** What it tells of itself. */
+  facts() { return this.#json(""); }
+  /** {frame, structure, points, radius, erase} */
+  stroke(stroke) { return this.#json("/strokes", { method: "POST", ...posted(stroke) }); }
+  /** way: "undo" or "redo" */
+  step(way) { return this.#json(`/${way}`, { method: "POST" }); }
+  setInstants(instants) { return this.#ask("/instants", { method: "PUT", ...posted(instants) }); }
+  setSpacing(given) { return this.#ask("/spacing", { method: "PUT", ...posted(given) }); }
+  look(frame) { return this.#ask(`/look/${frame}`, { method: "POST" }); }
+  /** way: "both", "forward", "backward" or "between" */
+  carry(frame, way) { return this.#json(`/carry/${frame}?way=${way}`, { method: "POST" }); }
   segment() { return this.#json("/film", { method: "POST" }); }
   job() { return this.#json("/job"); }
   stop() { return this.#ask("/job", { method: "DELETE" }); }

@@ -22,9 +22,10 @@ export async function show(next = state.frame) {
   const there = model.structures.filter(({ name }) => paths.has(name));
   const shown = state.allHidden ? [] : there.filter(({ name }) => !state.hidden.has(name));
   view.show({
+    frame,
     bitmap,
     masks: shown.map(({ name, colour }) => ({ path: paths.get(name), colour })),
-    prompts: model.structures.map(({ name, colour }) => ({ ...state.prompts.get(frame, name), colour })),
+    prompts: model.structures.map(({ name, colour }) => ({ name, ...state.prompts.get(frame, name), colour })),
   });
   const titles = there.map(({ title }) => title).join(", ") || "none";
   $("canvas").setAttribute("aria-label", `Frame ${frame + 1} of ${film.frames}; masks: ${titles}`);
@@ -43,7 +44,8 @@ export function hideAll() {
 
 on("opened", () => {
   const { film } = state;
-  view.setFilm(film.width, film.height, film.spacing);
+  view.zoom.setFilm(film.width, film.height, film.spacing);
+  view.zoom.reset();
   $("canvas").hidden = false;
 });
 
@@ -55,7 +57,8 @@ on("closed", () => {
 
 on("changed", () => {
   const { busy, model, structure } = state;
-  view.locked = busy || !model?.prompts.length;
+  view.locked = busy;
+  view.structure = structure;
   view.colour = model?.structures.find(({ name }) => name === structure)?.colour;
   $("canvas").classList.toggle("locked", view.locked);
 });

@@ -1,22 +1,23 @@
 // Work on all frames: segmenting by itself, carrying masks on, starting over.
 
+import { edit, sendAll } from "./edits.js";
 import { anyMasks, measure } from "./measures.js";
 import { $ } from "./panel.js";
 import { stopPlaying } from "./playing.js";
-import { Prompts } from "./prompts.js";
 import { guarded, say } from "./saying.js";
 import { show } from "./stage.js";
 import { on, state, tell } from "./state.js";
 
 const EVERY = 350; // ms between two looks at a job
 
-const carry = () => work(() => state.film.carry(state.frame));
+const carry = () => work(() => state.film.carry(state.frame, $("way").value));
 export const segment = () => work(() => state.film.segment());
 
 /** Start a job on the film and show what it does until it ends; then say `done`. */
 export async function work(start, done = "Every frame is segmented.") {
   const { film } = state;
   stopPlaying();
+  await sendAll();
   let job = await start();
   state.busy = true;
   say("");
@@ -49,18 +50,14 @@ export async function work(start, done = "Every frame is segmented.") {
 }
 
 async function reset() {
-  await state.film.clear();
-  state.prompts = new Prompts();
-  state.outlines.forget();
-  say("All masks and prompts are gone.");
-  await show();
-  await measure();
+  await edit(async (film) => { await film.clear(); });
+  say("All masks and prompts are gone; Undo brings them back.");
 }
 
 on("ready", () => {
   const { automatic, prompts } = state.model;
   $("segment").hidden = !automatic;
-  $("carry").hidden = !prompts.length;
+  $("carry").hidden = $("way").hidden = !prompts.length;
   $("carry").classList.toggle("primary", !automatic);
 });
 
@@ -73,7 +70,7 @@ on("changed", () => {
   const { busy, film, frame, measured } = state;
   const any = anyMasks();
   const here = any && measured.lines.some(({ values }) => values[frame] > 0);
-  $("carry").disabled = busy || !here || film.frames < 2;
+  $("carry").disabled = busy || !film || !here || film.frames < 2;
   $("segment").disabled = !film || busy;
   $("reset").disabled = !any || busy;
   $("stop").hidden = !busy;
