@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from echozoo.tables.cells import count
 from echozoo.tables.collect import RowResult, TestedRun
 from echozoo.tables.definition import TableDefinition
 from echozoo.tables.runs import FULL, Run
+
+_COUNTS = ("frames", "inconsistent_frames", "sequences", "inconsistent_sequences")
 
 
 def protocol(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
@@ -99,7 +100,8 @@ def _temporal(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
     """Say by which limits frames were judged, and what the reference masks come to."""
     lines = []
     for pool in pools:
-        reference = sum((Counter(one.temporal.get("reference", {})) for one in pool), Counter())
+        counted = [one.temporal.get("reference", {}) for one in pool]
+        reference = {name: sum(one.get(name, 0) for one in counted) for name in _COUNTS}
         if reference["frames"]:
             limits = pool[0].temporal.get("limits", {})
             lines.append(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,11 @@ def test_folds_are_pooled_and_each_patient_counts_once(write_definition, tmp_pat
     for run in table.rows[0].runs:
         if (run.seed, run.fold) != (1, 2):
             write_run(run, parts[run.fold - 1], bad[run.fold - 1])
+            reference = dict(frames=4, inconsistent_frames=run.fold, sequences=1)
+            reference |= dict(inconsistent_sequences=1, inconsistent_frames_ratio=0.5, by={"x": {}})
+            limits = dict(name="toy", provenance="made up")
+            content = {"reference": reference, "limits": limits}
+            (run.folder / "temporal.json").write_text(json.dumps(content))
     (result, _) = collect(table)
     assert len(result.tested) == 3
     assert [[one.run.fold for one in pool] for pool in result.pools] == [[1, 2]], "seed 1 lacks one"
@@ -132,6 +138,7 @@ def test_folds_are_pooled_and_each_patient_counts_once(write_definition, tmp_pat
     (files,) = write_table(table.definition, [result, _], [], tmp_path, "echozoo table toy")[:1]
     text = files.read_text()
     assert "- data: phantom, split=fold1 + fold2: 2 test patients, 3 images" in text
+    assert "reference masks have 3 of 8 frames inconsistent, in 2 of 2 sequences" in text
     assert "plain: not run with seed 1 on fold 2; a seed counts with all of its folds." in text
     assert "| plain | 1 | " in text
 
