@@ -55,8 +55,8 @@ demo: $(INSTALLED)
 	@echo "  docs/start.md                  goes on from here; make docs makes a site of all pages"
 
 test: $(INSTALLED)
-	@# A process a core, and a thread a process.
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+	@# A process a core, and a thread a process; tests/conftest.py says which files come first.
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(QUICK)

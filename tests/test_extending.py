@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from killing import run_tool
 from mmengine.registry import Registry
 
 from echozoo import registry
@@ -48,23 +47,19 @@ def test_each_section_has_a_part_and_a_config():
     }
 
 
-def test_parts_pass_the_tests_of_their_kinds(folder):
+def test_parts_pass_the_tests_of_their_kinds(folder, monkeypatch):
     contracts = [FILES[name] for name in PARTS if name not in OTHERS]
     given = re.findall(r"^contract = dict\((.*)\)$", "\n".join(contracts), re.MULTILINE)
     text = re.sub(r"^contract = .*$", "", "\n\n".join(contracts), flags=re.MULTILINE)
     part = folder / "all_parts.py"
     part.write_text(f"{text}\ncontract = dict({', '.join(given)})\n")
-    command = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests/contracts")]
-    run = subprocess.run(
-        [*command, "--part", str(part), "-rs", "-p", "no:xdist", "-p", "no:cacheprovider"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert run.returncode == 0, run.stdout
-    assert "SKIPPED" not in run.stdout
-    assert "not tested here: DepthPrompts (transform)" in run.stdout
+    monkeypatch.chdir(folder)
+    options = ("-q", "-rs", "-p", "no:xdist", "-p", "no:cacheprovider")
+    program = Path(pytest.__file__).with_name("__main__.py")
+    status, said = run_tool(program, ROOT / "tests/contracts", "--part", part, *options)
+    assert status == 0, said
+    assert "SKIPPED" not in said
+    assert "not tested here: DepthPrompts (transform)" in said
 
 
 @pytest.mark.parametrize("name", CONFIGS)

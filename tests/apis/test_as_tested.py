@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from killing import run_tool
 
 from echozoo.apis import EchoInferencer
 from echozoo.datasets.anatomy import split_labels
@@ -18,7 +16,6 @@ from echozoo.evaluation.functional.overlap import dice
 from echozoo.films.io import read_volume
 from echozoo.phantom import PhantomOptions, write_phantom
 
-ROOT = Path(__file__).resolve().parents[2]
 STRUCTURES = ("lv", "myo", "la")
 # Films have 3 or 4 frames: in clips of 3, two clips share the middle of the longer ones.
 CLIP = 3
@@ -28,15 +25,10 @@ pytestmark = pytest.mark.slow
 
 def from_test(config: Path, run: Path, data: Path, folder: Path) -> dict[tuple, dict[str, str]]:
     """Rows of echozoo test's table by film, frame and structure."""
-    command = [
-        sys.executable, str(ROOT / "tools" / "test.py"), str(config),
-        str(run / "best_x_epoch_1.pth"), "--data-root", str(data), "--work-dir", str(folder),
-        "--cfg-options", "test_dataloader.num_workers=0",
-        "test_dataloader.persistent_workers=False",
-    ]  # fmt: skip
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    options = ("--data-root", data, "--work-dir", folder, "--cfg-options")
+    options += ("test_dataloader.num_workers=0", "test_dataloader.persistent_workers=False")
+    status, said = run_tool("test.py", config, run / "best_x_epoch_1.pth", *options)
+    assert status == 0, said
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     return {(row["sequence"], int(row["frame"]), row["structure"]): row for row in rows}
@@ -64,8 +56,9 @@ WHOLE = 'dict(type="WhittakerSmoother"), '
     ],
 )
 def test_each_frame_has_the_dice_of_its_test(
-    kind: str, films_of: str, smooth: str, tmp_path: Path, request
+    kind: str, films_of: str, smooth: str, tmp_path: Path, request, monkeypatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     phantom = request.getfixturevalue(films_of)
     run = request.getfixturevalue(kind)
     config = tmp_path / "tested.py"

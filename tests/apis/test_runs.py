@@ -6,9 +6,6 @@ import csv
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 from film_files import moving_disc, write_dicom, write_itk
+from killing import run_tool
+from warm import warm_context
 
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.outcomes import SegmentedFilm, Task
 from echozoo.apis.workers import segment_in_workers
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.io import read_volume
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -131,26 +128,28 @@ def test_a_film_that_kills_a_worker_is_passed_by(unet: Path, films: Path, tmp_pa
     assert all(isinstance(found[name], SegmentedFilm) for name in ("one", "other"))
 
 
+def segment(run: Path, films: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    EchoInferencer(run, device="cpu", progress=False)(films, out)
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on(
-    unet: Path, films: Path, undisturbed: Path, tmp_path: Path
+    unet: Path, films: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL at some moment while films are segmented: then again, as if nothing had been."""
-    command = [sys.executable, ROOT / "tools/infer.py", unet, films, "-o", tmp_path / "out"]
-    command += ["--device", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not list(tmp_path.glob("out/*/summary.json")) and process.poll() is None:
+    monkeypatch.chdir(tmp_path)
+    process = warm_context().Process(target=segment, args=(unet, films, tmp_path / "out"))
+    process.start()
+    while not list(tmp_path.glob("out/*/summary.json")) and process.is_alive():
         time.sleep(0.02)
     time.sleep(random.uniform(0, 0.5))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/summary.json")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1, "one film is broken"
-    assert done.stdout.count("kept of an earlier run") == len(finished) > 0
+    status, said = run_tool("infer.py", unet, films, "-o", "out", "--device", "cpu")
+    assert status == 1, "one film is broken"
+    assert said.count("kept of an earlier run") == len(finished) > 0
     assert all(path.stat().st_mtime_ns == time for path, time in finished.items())
     found, wanted = everything_below(tmp_path / "out"), everything_below(undisturbed)
     assert list(found) == list(wanted)

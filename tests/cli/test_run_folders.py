@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import TOY_CONFIG, run_tool, train
+from killing import TOY_CONFIG, fill_the_disk, limit_files, run_tool, train
 from mmengine.config import Config
 
 HOLDER = """
@@ -143,7 +143,7 @@ def test_weights_that_are_no_numbers_are_refused(run):
 
 def test_a_full_disk_is_one_line_and_leaves_whole_files():
     options = ["toy.py", "--data-root", "x", "--work-dir", "run"]
-    status, said = run_tool("train.py", *options, prepare=("fill_the_disk",))
+    status, said = run_tool("train.py", *options, prepare=(fill_the_disk,))
     assert status == 1
     assert "Traceback" not in said
     assert said.splitlines()[-1] == (
@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_files():
 def test_files_that_may_not_grow_are_one_line():
     """The log reaches the limit first: no traceback a line, as logging would print."""
     options = ["toy.py", "--data-root", "x", "--work-dir", "run"]
-    status, said = run_tool("train.py", *options, prepare=("limit_files",))
+    status, said = run_tool("train.py", *options, prepare=(limit_files,))
     assert status == 1
     assert "Traceback" not in said
     assert "cannot be written (File too large): let files be larger" in said.splitlines()[-1]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from calls import KINDS
+from killing import run_tool
 from parts import own_file
 
 from echozoo.registry import METRICS
@@ -23,26 +21,29 @@ from echozoo.registry import METRICS
 class OwnMetric: ...
 """
 FOLDER = Path(__file__).resolve().parent
+PYTEST = Path(pytest.__file__).with_name("__main__.py")
 
 
-def run(file: Path, *options: str, faults: Iterable[str] = ()) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "-q", str(FOLDER), "--part", str(file), *options]
-    return subprocess.run(
-        [*command, "-p", "no:xdist", "-p", "no:cacheprovider"],
-        capture_output=True,
-        text=True,
-        cwd=FOLDER.parents[1],
-        env=os.environ | dict(FAULTY=" ".join(faults)),
-    )
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Run the tests of this folder on a file of parts: exit status, and what was printed."""
+    monkeypatch.chdir(tmp_path)
+    plain = ("-q", "-p", "no:xdist", "-p", "no:cacheprovider")
+
+    def run(file: Path, *options: str, faults: Iterable[str] = ()) -> tuple[int, str]:
+        words = (FOLDER, "--part", file, *plain, *options)
+        return run_tool(PYTEST, *words, FAULTY=" ".join(faults))
+
+    return run
 
 
-def test_a_part_of_every_kind_passes_and_what_is_not_tested_is_named() -> None:
-    found = run(FOLDER / "own_parts.py", "-vv")
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert "not tested here: OwnMetric (metric)" in found.stdout
-    tested = set(re.findall(r"\[(\w+)-Own\w+(?:-\d)?[\]-].* PASSED", found.stdout))
+def test_a_part_of_every_kind_passes_and_what_is_not_tested_is_named(run: Callable) -> None:
+    status, said = run(FOLDER / "own_parts.py", "-vv")
+    assert status == 0, said
+    assert "not tested here: OwnMetric (metric)" in said
+    tested = set(re.findall(r"\[(\w+)-Own\w+(?:-\d)?[\]-].* PASSED", said))
     assert tested == set(KINDS)
-    assert "SKIPPED" not in found.stdout
+    assert "SKIPPED" not in said
 
 
 FAULTS = {
@@ -62,9 +63,9 @@ FAULTS = {
 }
 
 
-def test_each_fault_is_seen_where_it_is() -> None:
-    found = run(FOLDER / "own_parts.py", faults=FAULTS)
-    failed = set(re.findall(r"^FAILED \S+::(\S+)", found.stdout, re.MULTILINE))
+def test_each_fault_is_seen_where_it_is(run: Callable) -> None:
+    _, said = run(FOLDER / "own_parts.py", faults=FAULTS)
+    failed = set(re.findall(r"^FAILED \S+::(\S+)", said, re.MULTILINE))
     assert set(FAULTS.values()) - failed == set()
     assert "OwnGate-1" in " ".join(failed), "the other variant is tested, too"
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import resource
 import runpy
 import signal
-import subprocess
 import sys
 import traceback
-from functools import cache
 from pathlib import Path
 
 import torch
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from warm import warm_context
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY_CONFIG = ROOT / "tests" / "engine" / "toy" / "toy_config.py"
@@ -27,39 +25,29 @@ ERRORS = {1: 0.9, 2: 0.7, 3: 0.8, 4: 0.5, 5: 0.6}
 MOMENTS = [("write", k) for k in range(1, 12)] + [("validation", k) for k in range(1, 6)]
 
 
-def run_tool(name: str, *arguments: object, prepare: tuple = ()) -> tuple[int, str]:
+def run_tool(
+    file: str | Path, *arguments: object, prepare: tuple = (), **environment: str
+) -> tuple[int, str]:
     """Run a tool in a process of its own.
 
     Args:
-        name: A file of tools/.
+        file: Of tools/, or the path of another.
         arguments: Its command line.
-        prepare: The name of a function of this file, which is called first, and its arguments.
+        prepare: A function of a module, which is called first, and its arguments.
+        environment: Further variables.
 
     Returns:
         Its exit status, negative where a signal ended it; and what it printed.
     """
     printed = Path("printed.txt").absolute()
-    words = [str(ROOT / "tools" / name), *map(str, arguments)]
-    server = _server()
-    server.stdin.write(json.dumps([os.getcwd(), words, prepare, str(printed)]) + "\n")
-    server.stdin.flush()
-    status = int(server.stdout.readline())
+    words = [str(ROOT / "tools" / file), *map(str, arguments)]
+    called = (os.getcwd(), words, prepare, str(printed), environment)
+    process = warm_context().Process(target=_run, args=called)
+    process.start()
+    process.join()
     text = printed.read_text()
     printed.unlink()
-    return status, text
-
-
-@cache
-def _server() -> subprocess.Popen:
-    """Start a process that imports everything once; each tool runs in a fork of it.
-
-    This process cannot be forked itself: torch has had threads in it.
-    """
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {k: v for k, v in os.environ.items() if k != "CAMUS_ROOT"}
-    env |= {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    return subprocess.Popen([sys.executable, __file__], env=env, **pipes)
+    return process.exitcode, text
 
 
 def train(folder: Path, *options: str, kill: tuple[str, int] = ("never", 0)) -> tuple[int, str]:
@@ -73,7 +61,7 @@ def train(folder: Path, *options: str, kill: tuple[str, int] = ("never", 0)) -> 
     """
     fixed = [TOY_CONFIG, "--data-root", "x", "--work-dir", folder, *options]
     epochs = ["--cfg-options", "train_cfg.max_epochs=5"]
-    return run_tool("train.py", *fixed, *epochs, prepare=("arm", str(folder), *kill))
+    return run_tool("train.py", *fixed, *epochs, prepare=(arm, str(folder), *kill))
 
 
 def state(folder: Path) -> dict[str, str]:
@@ -142,13 +130,17 @@ def arm(folder: str, kind: str, number: int) -> None:
     sys.addaudithook(file_changes)
 
 
-def _run(words: list[str], prepare: list, printed: str) -> None:
+def _run(folder: str, words: list[str], prepare: tuple, printed: str, variables: dict) -> None:
+    os.chdir(folder)
+    os.environ.pop("CAMUS_ROOT", None)
+    os.environ.update(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1", **variables)
+    torch.set_num_threads(1)
     with open(printed, "w") as file:
         os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
     sys.argv, status = words, 99
     try:
         if prepare:
-            globals()[prepare[0]](*prepare[1:])
+            prepare[0](*prepare[1:])
         runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
@@ -158,23 +150,3 @@ def _run(words: list[str], prepare: list, printed: str) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     os._exit(status)
-
-
-def _serve() -> None:
-    from echozoo import registry
-    from echozoo.engine import launch  # noqa: F401 (imported once, not in each fork)
-
-    for kind in (registry.MODELS, registry.DATASETS, registry.METRICS, registry.HOOKS):
-        kind.import_from_location()
-    torch.set_num_threads(1)
-    for line in sys.stdin:
-        folder, *request = json.loads(line)
-        child = os.fork()
-        if not child:
-            os.chdir(folder)
-            _run(*request)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
-if __name__ == "__main__":
-    _serve()

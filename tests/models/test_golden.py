@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 
 from echozoo.models import load_published
 from echozoo.models.checkpoints import own_keys
-from echozoo.models.prompts import Prompts
+from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.registry import MODELS
 
@@ -34,9 +34,10 @@ def build(config: str) -> PromptableSegmentor:
 
 
 @torch.no_grad()
-def run(model: PromptableSegmentor, images, multimask=False, **prompts) -> dict[str, torch.Tensor]:
+def run(
+    model: PromptableSegmentor, features: Features, multimask=False, **prompts
+) -> dict[str, torch.Tensor]:
     """Every stage's output, for one structure an image."""
-    features = model.encode(images)
     sparse, dense, _ = model.prompt_head.embed(features, Prompts(**prompts))
     pe = model.prompt_head.dense_pe()
     masks, quality = model.decoder(features, pe, sparse, dense, multimask)
@@ -181,14 +182,15 @@ def test_sam_fingerprints():
             key = published + key[len(prefix) :] if key.startswith(prefix) else key
         shapes[key] = value.shape
     load_published(model, sine_weights(shapes))
-    image = sine_image(1024)
+    with torch.no_grad():
+        features = model.encode(sine_image(1024))
     point = dict(points=torch.tensor([[[[400.0, 480.0]]]]), labels=torch.ones(1, 1, 1))
     box = dict(boxes=torch.tensor([[[100.0, 120.0, 600.0, 700.0]]]))
-    outputs = run(model, image, multimask=True, **point)
+    outputs = run(model, features, multimask=True, **point)
     check(outputs["embedding"], -2.61588e-4, 0.589162, -0.773872, -0.786986, 1.03186)
     check(outputs["masks"], -4.67401e-3, 3.18927e-3, 1.31878e-3, -0.0108388, 1.95483e-4)
     quality = torch.tensor([[-0.1907, 0.1278, -0.1119]])
     torch.testing.assert_close(outputs["quality"], quality, rtol=2e-3, atol=1e-4)
-    outputs = run(model, image, **box)
+    outputs = run(model, features, **box)
     check(outputs["masks"], -4.67466e-3, 3.1892e-3, 1.30263e-3, -0.0108395, 1.95612e-4)
     torch.testing.assert_close(outputs["quality"], torch.tensor([[0.1042]]), rtol=2e-3, atol=1e-4)

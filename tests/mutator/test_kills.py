@@ -5,58 +5,50 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from film_files import moving_disc, write_itk
-
-ROOT = Path(__file__).resolve().parents[2]
-
-PHANTOM = """
-from echozoo.phantom import PhantomOptions, write_phantom
-print("ready", flush=True)
-write_phantom({out!r}, PhantomOptions(patients=4, spacing=2.5, frames=(2, 3)))
-"""
-CACHE = """
-from pathlib import Path
-from echozoo.films.cache import cached_volume
-print("ready", flush=True)
-for path in sorted(Path({films!r}).iterdir()):
-    cached_volume(path, {out!r})
-"""
-INFER = """
-from echozoo.apis import EchoInferencer
-inferencer = EchoInferencer({run!r}, device="cpu", progress=False)
-print("ready", flush=True)
-inferencer({films!r}, {out!r})
-"""
+from warm import warm_context
 
 
-def start(code: str, seconds: float | None) -> float:
-    """Run code in a process, to its end or for so long after it is ready.
+def make_phantom(films: Path, run: Path, out: Path) -> None:
+    from echozoo.phantom import PhantomOptions, write_phantom
 
-    Returns:
-        How long it took once it was ready.
-    """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    while "ready" not in (line := process.stdout.readline()):
-        assert line, "it ended before it was ready"
+    write_phantom(out, PhantomOptions(patients=4, spacing=2.5, frames=(2, 3)))
+
+
+def fill_cache(films: Path, run: Path, out: Path) -> None:
+    from echozoo.films.cache import cached_volume
+
+    for path in sorted(films.iterdir()):
+        cached_volume(path, out)
+
+
+def infer(films: Path, run: Path, out: Path) -> None:
+    from echozoo.apis import EchoInferencer
+
+    torch.set_num_threads(1)
+    EchoInferencer(run, device="cpu", progress=False)(films, out)
+
+
+def start(tool: Callable, seconds: float | None, *arguments: Path) -> float:
+    """Run a tool in a process, to its end or for so long; return how long it took."""
+    process = warm_context().Process(target=tool, args=arguments)
     begun = time.monotonic()
-    try:
-        assert process.wait(seconds) == 0
-    except subprocess.TimeoutExpired:
+    process.start()
+    process.join(seconds)
+    took = time.monotonic() - begun
+    if process.is_alive():
         process.kill()
-        process.wait()
-    process.stdout.close()
-    return time.monotonic() - begun
+        process.join()
+    else:
+        assert process.exitcode == 0
+    return took
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -75,7 +67,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tiny_run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A U-Net with random weights as a run's folder."""
-    import torch
     from mmengine.registry import init_default_scope
 
     from echozoo.engine.config_file import load_config
@@ -94,14 +85,13 @@ def tiny_run(tiny_configs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@pytest.mark.parametrize("tool", ["phantom", "cache", "infer"])
-def test_killed_and_started_again(tool: str, films, tiny_run, tmp_path: Path, request) -> None:
+@pytest.mark.parametrize("tool", [make_phantom, fill_cache, infer])
+def test_killed_and_started_again(tool: Callable, films, tiny_run, tmp_path, request) -> None:
     def run(out: Path, seconds: float | None = None) -> float:
-        return start(code.format(films=str(films), run=str(tiny_run), out=str(out)), seconds)
+        return start(tool, seconds, films, tiny_run, out)
 
     rng = np.random.default_rng(request.config.getoption("--mutation-seed"))
     kills = request.config.getoption("--kills")
-    code = {"phantom": PHANTOM, "cache": CACHE, "infer": INFER}[tool]
     seconds = run(tmp_path / "whole")
     whole = everything(tmp_path / "whole")
     assert len(whole) > 5
