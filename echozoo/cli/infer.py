@@ -29,6 +29,7 @@ from echozoo.engine import failures
 from echozoo.engine.distributed import join_processes, launched_rank, own_device, process_group
 from echozoo.errors import ConfigError, one_line, one_line_errors
 from echozoo.notices import log_to_stderr
+from echozoo.run_folder import find_checkpoint
 from echozoo.studies.names import VIEWS
 from echozoo.studies.page import PAGE_FILE
 
@@ -188,6 +189,9 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
         count = 1 + (len(words) > 1 and (words[1].endswith(_WEIGHTS) or is_run(words[1])))
     else:
         count = next((i for i, word in enumerate(words) if not is_model(word)), len(words))
+    last = Path(words[-1])
+    if count == len(words) and last.is_dir() and not find_checkpoint(last, best=False):
+        count -= 1  # a folder of films, with somebody's script among them
     if count == len(words):
         raise ConfigError(f"{words[-1]}: a model and no film; give films or folders after it")
     return words[:count], words[count:]

@@ -99,6 +99,19 @@ def test_other_precisions(
     assert summary["precision"] == {"--int8": "int8", "--amp": "bf16"}[options[0]]
 
 
+def test_a_script_among_the_films_makes_no_model_of_their_folder(
+    infer, run: Path, tmp_path: Path, phantom: Path
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    film = next(phantom.rglob("*_half_sequence.nii.gz"))
+    (films / film.name).write_bytes(film.read_bytes())
+    (films / "gdcm.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert infer(run, films, "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "films.csv").is_file()
+    assert not (tmp_path / "ran").exists()
+
+
 def test_errors_are_one_line(infer, run: Path, tmp_path: Path) -> None:
     out = ["-o", tmp_path / "out", "--device", "cpu"]
     assert "no weights: give a checkpoint" in infer(run / "tiny.py", tmp_path, *out)
