@@ -130,6 +130,28 @@ def test_prototypes_learn_of_what_is_labelled_and_there():
 
 
 @torch.no_grad()
+def test_prototypes_are_compared_with_the_images_of_all_processes(monkeypatch):
+    head = build("surgical_sam", "tiny").prompt_head
+    maps, masks = torch.rand(2, 64, 12, 12), torch.zeros(2, 3, 96, 96)
+    masks[0, 0, 10:40, 10:40], masks[1, 1, 50:60, 20:90] = 1, 1
+
+    def loss(images: slice) -> float:
+        labelled = torch.ones(2, 3, dtype=torch.bool)
+        return head.loss(Features.of(maps[images]), masks[images], labelled[images])[
+            "loss_prototypes"
+        ].item()
+
+    whole, sent = loss(slice(2)), []
+    gather = "echozoo.models.prompt_heads.prototypes.all_gather_object"
+    monkeypatch.setattr(gather, lambda mine: sent.append(mine) or [mine])
+    processes = slice(0, 1), slice(1, 2)
+    alone = [loss(images) for images in processes]
+    monkeypatch.setattr(gather, lambda mine: sent)
+    assert [loss(images) for images in processes] == pytest.approx([whole, whole])
+    assert alone == [0, 0], "one pair, no others"
+
+
+@torch.no_grad()
 def test_another_size_of_the_input_runs():
     model = build("surgical_sam", "tiny")
     logits, _ = model.decode(Features.of(torch.rand(1, 64, 16, 20)), Prompts())

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
 from echozoo.models.contracts import KeyMap
@@ -136,6 +137,9 @@ class PrototypePromptHead(SAMPromptHead):
         area = inside.sum((-2, -1))  # N, K, 1
         means = (inside * embedding[:, None]).sum((-2, -1)) / area.clamp(min=1e-6)  # N, K, C
         there = labelled & (area[..., 0] > 0)
+        # A prototype is compared with all images of a step, those of other processes too.
+        parts = zip(*all_gather_object((means.cpu(), there.cpu())), strict=True)
+        means, there = (torch.cat(part).to(embedding.device) for part in parts)
         prototypes = self.prototypes.weight.float()
         loss = prototype_loss(prototypes, means, there, self.temperature)
         return {"loss_prototypes": loss}
