@@ -190,7 +190,7 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     else:
         count = next((i for i, word in enumerate(words) if not is_model(word)), len(words))
     last = Path(words[-1])
-    if count == len(words) and last.is_dir() and not find_checkpoint(last, best=False):
+    if count == len(words) and last.is_dir() and not find_checkpoint(last, best=True):
         count -= 1  # a folder of films, with somebody's script among them
     if count == len(words):
         raise ConfigError(f"{words[-1]}: a model and no film; give films or folders after it")
