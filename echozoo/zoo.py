@@ -21,3 +21,12 @@ def find_config(name: str | Path, folder: Path = CONFIGS) -> Path | None:
     """
     path = folder / f"{name}.py"
     return path if Path(name).name == str(name) and path.is_file() else None
+
+
+def shown(path: Path) -> str:
+    """Name a config or a table for others: by its name where only this machine has its folder.
+
+    Args:
+        path: One of the zoo's, or of the user's; relative ones stay as they are.
+    """
+    return path.stem if path.is_absolute() and path.parent in (CONFIGS, TABLES) else str(path)

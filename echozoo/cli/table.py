@@ -176,7 +176,7 @@ def command(
         chosen: Their folds.
         row: Name of the row; None is a command for people, without the folders of this machine.
     """
-    words = ["echozoo", "table", str(table.path)]
+    words = ["echozoo", "table", zoo.shown(table.path)]
     words += ["--scale", args.scale] if args.scale else []
     words += ["--data-root", args.data_root if row else "PATH", "--seeds", *map(str, seeds)]
     words += ["--folds", *map(str, chosen)] if any(chosen) else []

@@ -101,7 +101,7 @@ def _temporal(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
     lines = []
     for pool in pools:
         counted = [one.temporal.get("reference", {}) for one in pool]
-        reference = {name: sum(one.get(name, 0) for one in counted) for name in _COUNTS}
+        reference = {name: sum(one.get(name) or 0 for one in counted) for name in _COUNTS}
         if reference["frames"]:
             limits = pool[0].temporal.get("limits", {})
             lines.append(

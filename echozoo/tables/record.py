@@ -11,6 +11,7 @@ from echozoo.engine.provenance import commit
 from echozoo.errors import DataError
 from echozoo.evaluation.report import origin, write_content
 from echozoo.tables.runs import Run
+from echozoo.zoo import shown
 
 NAME = "run.json"
 PATH, FOLDER = "PATH", "RUN"
@@ -102,7 +103,7 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
     tested = [FOLDER if trains else run.averages[0].name if run.averages else run.weights]
     parameters, trainable = run.parameters
     return RunRecord(
-        config=str(run.config),
+        config=shown(run.config),
         scale=run.scale,
         seed=run.seed,
         data=run.data_name,
@@ -158,4 +159,4 @@ def _shown(step: str, run: Run, before: list[str], options: list[str], processes
     tool, count = ["python", f"tools/{step}.py"], []
     if processes > 1:
         tool, count = [f"tools/dist_{step}.sh"], [str(processes)]
-    return shlex.join([*tool, str(run.config), *before, *count, *options, "--work-dir", FOLDER])
+    return shlex.join([*tool, shown(run.config), *before, *count, *options, "--work-dir", FOLDER])

@@ -23,6 +23,7 @@ from echozoo.tables.document import Bullets, Commands, Grid, Section, Text, late
 from echozoo.tables.protocol import hardware, join, notes, protocol
 from echozoo.tables.quantities import QUANTITIES
 from echozoo.tables.record import RunRecord
+from echozoo.zoo import shown
 
 _CELLS = (
     "Measured: mean over seeds of each run's mean over images, of all folds where there are some "
@@ -86,7 +87,7 @@ def csv_rows(
         records = [one.record for one in result.tested]
         row: dict[str, Any] = {
             "row": result.planned.row.name,
-            "config": str(result.planned.row.config),
+            "config": shown(result.planned.row.config),
             "seeds": _seeds(records),
             "parameters": records[0].parameters if records else None,
             "trainable": records[0].trainable if records else None,
@@ -216,7 +217,7 @@ def _config_cell(row: Row) -> str:
         return f"the mean of {' and '.join(row.averages)}"
     options = "".join(f", {key}={value}" for key, value in row.options.items())
     start = f", starts from {row.starts_from}" if row.starts_from else ""
-    return f"`{row.config}`{options}{start}"
+    return f"`{shown(row.config)}`{options}{start}"
 
 
 def _commands(results: Sequence[RowResult]) -> list[Text | Commands]:

@@ -11,6 +11,7 @@ from echozoo.tables.definition import read_definition
 from echozoo.tables.planning import plan_table
 from echozoo.tables.record import new_record, read_record
 from echozoo.tables.runs import Run, Settings
+from echozoo.zoo import CONFIGS
 
 
 @pytest.fixture
@@ -33,6 +34,13 @@ def test_parameters_are_counted_without_memory(run: Run) -> None:
     )
     auto = new_record(run)
     assert (auto.parameters, auto.trainable) == (133_323_568 + 7_835_264, 7_835_264)
+
+
+def test_a_config_of_the_zoo_is_shown_by_its_name(run: Run, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = new_record(replace(run, config=CONFIGS / "unet.py", starts_from=None))
+    assert record.config == "unet"
+    assert record.train_command.startswith("python tools/train.py unet --dataset")
 
 
 def test_commands_name_no_folder_of_this_machine(run: Run, tmp_path: Path) -> None:
