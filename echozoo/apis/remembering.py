@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from echozoo.apis.model import LoadedModel
+from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import check_frame, label_map
 from echozoo.datasets.anatomy import join_masks
 from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
 
 Masks = Mapping[str, np.ndarray]
+Encode = Callable[[Sequence[int]], Embedding]
 
 
 def remembers(loaded: LoadedModel) -> bool:
@@ -38,7 +39,8 @@ def segment_by_memory(
     state: object | None = None
     for start in range(0, film.num_frames, batch_size):
         part = range(start, min(start + batch_size, film.num_frames))
-        maps, state = _segment(loaded, film, part, loaded.structures, state, start)
+        embedding = loaded.encode(film.frames(part[0], part[-1] + 1), film.spacing)
+        maps, state = _segment(loaded, film, embedding, loaded.structures, state, start)
         yield from zip(part, maps, strict=True)
 
 
@@ -49,6 +51,7 @@ def carry_by_memory(
     known: Mapping[int, Masks],
     batch_size: int = 8,
     reach: range | None = None,
+    encode: Encode | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Carry masks from one frame to the film's end, then to its beginning.
 
@@ -66,6 +69,8 @@ def carry_by_memory(
         batch_size: Frames of a pass of the encoder.
         reach: The frames to go through, ``frame`` among them; None is the whole film. Known frames
             outside of it are in the memory all the same.
+        encode: Gives the embedding of some frames, in the order asked for, where somebody keeps
+            them; None encodes them.
 
     Yields:
         Frame index and label map (H0, W0) uint8 with CAMUS's labels, the given frame first; the
@@ -85,25 +90,32 @@ def carry_by_memory(
     }
     yield frame, join_masks(given[frame])
     reach = range(film.num_frames) if reach is None else reach
+
+    def encoded(indices: Sequence[int]) -> Embedding:
+        low, high = min(indices), max(indices) + 1
+        frames = film.frames(low, high)[[index - low for index in indices]]
+        return loaded.encode(frames, film.spacing)
+
+    encode = encode or encoded
     for way, stop in ((1, reach[-1] + 1), (-1, reach[0] - 1)):
         indices = range(frame + way, stop, way)
         if indices:
-            state = _marked(loaded, film, given, frame, way)
+            state = _marked(loaded, encode, given, frame, way)
             for start in range(0, len(indices), batch_size):
                 part = indices[start : start + batch_size]
-                maps, state = _segment(loaded, film, part, names, state, start + 1)
+                maps, state = _segment(loaded, film, encode(part), names, state, start + 1)
                 for index, labels in zip(part, maps, strict=True):
                     yield index, join_masks(given[index]) if index in given else labels
 
 
 @torch.inference_mode()
 def _marked(
-    loaded: LoadedModel, film: EchoFilm, given: Mapping[int, Masks], frame: int, way: int
+    loaded: LoadedModel, encode: Encode, given: Mapping[int, Masks], frame: int, way: int
 ) -> object:
     """A state that knows the marked frames, at their distance from the first."""
     memory, state = loaded.model.memory, None
     for index in sorted(given, key=lambda index: abs(index - frame)):
-        embedding = loaded.encode(film.frames(index, index + 1), film.spacing)
+        embedding = encode([index])
         features = embedding.features
         masks = np.stack(list(given[index].values()))[None]  # (1, K, H0, W0)
         logits = loaded.mask_logits(masks, features.images.shape[-2:], embedding.meta)
@@ -122,15 +134,12 @@ def _marked(
 def _segment(
     loaded: LoadedModel,
     film: EchoFilm,
-    indices: Sequence[int],
+    embedding: Embedding,
     names: Sequence[str],
     state: object | None,
     start: int,
 ) -> tuple[list[np.ndarray], object]:
     """Label maps of frames that follow each other, either way, and the state after them."""
-    low, high = min(indices), max(indices) + 1
-    frames = film.frames(low, high)[[index - low for index in indices]]
-    embedding = loaded.encode(frames, film.spacing)
     logits, state = loaded.model.stream(
         embedding.features, state=state, start=start, structures=len(names)
     )

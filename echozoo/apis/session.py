@@ -23,6 +23,10 @@ from echozoo.datasets.films import tiling_windows
 from echozoo.datasets.shared_frames import own_frames
 from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
+from echozoo.models.prompts import Features
+
+FRAMES_A_PASS = 8
+"""Of a memory's encoder, where none of them is kept."""
 
 
 class ClickSession:
@@ -145,7 +149,8 @@ class ClickSession:
             raise ConfigError(f"{self.film.name}: {reach} wanted, of {whole} and with {frame}")
         if remembers(self.loaded):
             known = {**marked, frame: masks}
-            carried = carry_by_memory(self.loaded, self.film, frame, known, self._step, reach)
+            given = self.film, frame, known, FRAMES_A_PASS, reach, self._embeddings
+            carried = carry_by_memory(self.loaded, *given)
         else:
             # Encoded with the frame and wanted again at the very end of a long film.
             own = self._own[self._window_of[frame]]
@@ -202,6 +207,16 @@ class ClickSession:
                 del self._cache[oldest]
         self._cache.move_to_end(frame)
         return self._cache[frame]
+
+    def _embeddings(self, frames: Sequence[int]) -> Embedding:
+        """The embeddings of some frames as one; what is kept of them is not encoded again."""
+        missing = [frame for frame in frames if frame not in self._cache]
+        if missing == list(frames) and self._step == 1:  # together they take less time
+            low = min(frames)
+            images = self.film.frames(low, max(frames) + 1)[[frame - low for frame in frames]]
+            return self.loaded.encode(images, self.film.spacing)
+        found = [self.embedding(frame) for frame in frames]
+        return Embedding(Features.joined([one.features for one in found]), found[0].meta)
 
     def _checked(self, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, mask in masks.items():

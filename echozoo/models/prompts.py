@@ -54,6 +54,17 @@ class Features:
             return x if x.images is not None else replace(x, images=images)
         return cls((x,) if isinstance(x, Tensor) else tuple(x), num_frames, images)
 
+    @classmethod
+    def joined(cls, frames: Sequence[Features]) -> Features:
+        """The features of one clip, from those of its frames in their order."""
+        first = frames[0]
+        return cls(
+            tuple(map(torch.cat, zip(*(one.maps for one in frames), strict=True))),
+            sum(map(len, frames)),
+            None if first.images is None else torch.cat([one.images for one in frames]),
+            {name: torch.cat([one.extra[name] for one in frames]) for name in first.extra},
+        )
+
     @property
     def embedding(self) -> Tensor:
         """The last map (N, C, h, w): what a decoder reads."""

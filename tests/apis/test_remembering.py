@@ -116,6 +116,17 @@ def test_a_session_carries_by_memory_and_looks_at_other_marked_frames(loaded, fi
     assert all((found[index] == wanted[index]).all() for index in wanted)
 
 
+def test_what_is_encoded_is_not_encoded_again(loaded, film, monkeypatch):
+    session, passes, encode = ClickSession(loaded, film), [], loaded.encode
+    wanted = dict(session.carry(MIDDLE, square(10)))
+    while session.look_ahead(MIDDLE):
+        pass
+    monkeypatch.setattr(loaded, "encode", lambda *given: (passes.append(1), encode(*given))[1])
+    found = dict(session.carry(MIDDLE, square(10)))
+    assert not passes
+    assert all((found[index] != wanted[index]).mean() < 1e-3 for index in wanted)
+
+
 def test_a_part_of_the_film_is_carried_with_all_that_is_known(loaded, film):
     known = {MIDDLE: square(10), 8: square(30)}
     whole = carried(loaded, film, known)
