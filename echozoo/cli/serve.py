@@ -37,6 +37,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", nargs="?", help="weights; needed where a config is given")
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: 7860)")
+    parser.add_argument(
+        "--proxy",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of proxies in front of it, which pass on their own as Host",
+    )
     add_execution_options(parser)
     parser.add_argument("--films", type=Path, help="folder whose films the page offers")
     parser.add_argument("--max-upload-mb", type=int, default=512, help="default: %(default)s")
@@ -77,7 +84,7 @@ def main() -> None:
         max_upload_bytes=args.max_upload_mb * _MB,
         max_films=args.max_films,
         idle_seconds=60 * args.idle_minutes,
-        hosts=allowed_hosts(args.host),
+        hosts=allowed_hosts(args.host, args.proxy),
         crop=not args.no_crop,
         spacing=tuple(args.spacing) if args.spacing else None,
         save_dir=args.save_dir and args.save_dir.expanduser(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def allowed_hosts(host: str) -> tuple[str, ...] | None:
-    """Names a browser may use for a server on ``host``.
+def allowed_hosts(host: str, proxies: Sequence[str] = ()) -> tuple[str, ...] | None:
+    """Names a browser may use for a server on ``host``, or behind proxies of these names.
 
     On loopback they are those of loopback alone: a page of another site whose name was made to
     point here (DNS rebinding) sends that site's name, and is refused. On a network address any
@@ -73,4 +74,4 @@ def allowed_hosts(host: str) -> tuple[str, ...] | None:
     if not is_loopback(host):
         return None
     own = f"[{host}]" if ":" in host else host
-    return tuple(dict.fromkeys((*LOOPBACK_NAMES, own)))
+    return tuple(dict.fromkeys((*LOOPBACK_NAMES, own, *map(str.lower, proxies))))

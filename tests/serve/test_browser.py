@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import SimpleITK as sitk
 import torch
 from mmengine.config import Config
 
-from echozoo.apis import ClickSession, EchoInferencer, load_model, open_film
+from echozoo.apis import ClickSession, load_model, open_film
 from echozoo.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,7 +89,7 @@ def serving(film: Path, private: Path, *model: object) -> Iterator[tuple[str, Pa
         pytest.fail("".join(said))
     yield line.split()[0], private
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=30)[0]
+    rest = process.communicate(timeout=120)[0]
     assert process.returncode == 0
     assert "Traceback" not in rest
     assert not list(private.rglob("echozoo-serve-*"))  # nothing stays behind
@@ -172,24 +171,6 @@ def test_click_carry_measure_download(page, server, film, config, checkpoint, tm
     assert float(rows[0]["lv_area_cm2"]) == pytest.approx(
         expected.sum() * 0.9 * 1.2 / 100, rel=0.01
     )
-
-    page.close()  # leaving the page closes the film
-    for _ in range(50):
-        if not any(path.exists() for path in stored):
-            break
-        time.sleep(0.1)
-    assert not any(path.exists() for path in stored)
-
-
-def test_an_automatic_model_segments_what_is_opened(showing, film, tmp_path) -> None:
-    (tmp_path / "private").mkdir()
-    with serving(film, tmp_path / "private") as (address, _), showing(address) as page:
-        page.select_option("#films", label=film.name)
-        page.get_by_text("Every frame is segmented.").wait_for()
-        assert not page.is_visible("#carry")
-        masks = sitk.ReadImage(str(download(page, "#get-masks", tmp_path)))
-    wanted = EchoInferencer(device="cpu", progress=False)(film).results[0].labels.read()
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(masks), wanted)
 
 
 def test_keys_alone(page, fresh_film) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echozoo.apis import EchoInferencer, load_model
 from echozoo.apis.prompts import make_prompt
 from echozoo.errors import ConfigError, DataError
 from echozoo.films.film import EchoFilm, open_film
@@ -146,6 +147,34 @@ class TestComesBack:
         assert np.array_equal(found[True][0], found[False][0])
         assert found[True][1][0]["box"] == [50, 40, 80, 90]
         assert found[False][1][0]["box"] != [50, 40, 80, 90]
+
+
+@pytest.mark.slow
+def test_what_nobody_corrected_is_what_infer_gives(start, phantom, tmp_path) -> None:
+    """The zoo's own model: segmented, corrected in one frame, closed, kept, opened again."""
+    film = tmp_path / "films" / "film_4CH.nii.gz"
+    film.parent.mkdir()
+    film.write_bytes(next(phantom.rglob("*_4CH_half_sequence.nii.gz")).read_bytes())
+    loaded = load_model(device="cpu")
+    client = start(loaded, films=film.parent, session=None)
+    page = opened(client)
+    client.post(f"/api/open/{page['key']}/film")
+    wait(lambda: client.get(f"/api/open/{page['key']}/job").json()["state"] == "done")
+    stroke = {"frame": 1, "structure": "la", "radius": 4.0, "points": [[12, 9], [20, 9]]}
+    answer = client.post(f"/api/open/{page['key']}/strokes", json=stroke)
+    assert answer.status_code == 200, answer.text
+    start.stop()
+
+    client = start(loaded, films=film.parent, session=None)
+    path = tmp_path / "masks.nii.gz"
+    path.write_bytes(client.get(f"/api/open/{opened(client)['key']}/masks.nii.gz").content)
+    found = read_volume(path, label=True).array
+    wanted = EchoInferencer(device="cpu", progress=False)(film).results[0].labels.read()
+    changed = found != wanted
+    assert wanted.any(axis=(1, 2)).all()
+    assert changed.any(axis=(1, 2)).tolist() == [frame == 1 for frame in range(len(found))]
+    assert (found[changed] == 3).all()
+    assert changed[1, :20, :30].sum() == changed.sum()
 
 
 class TestTwoPages:

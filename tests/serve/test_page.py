@@ -103,6 +103,17 @@ def test_the_first_prompt_is_one_that_the_model_was_trained_with(serving, showin
         assert page.is_enabled("[name=tool][value=points]")
 
 
+def test_an_automatic_model_segments_what_is_opened_once(serving, showing) -> None:
+    with serving(automatic=True, prompts=(), understands=()) as address, showing(address) as page:
+        page.select_option("#films", value="0")
+        page.get_by_text("Every frame is segmented.").wait_for()
+        shown(page, "0:2")
+        assert not page.is_visible("#carry")
+        page.reload()
+        shown(page, "0:2")
+        assert page.inner_text("#status") == ""
+
+
 def test_below_a_path_of_a_proxy(serving, showing, proxy) -> None:
     with serving() as address, proxy(address) as outside, showing(outside) as page:
         assert page.url.endswith("/echo/")
@@ -264,21 +275,30 @@ def test_a_file_that_is_refused_leaves_the_film_open(page, tmp_path) -> None:
     shown(page, "0:1")
 
 
+def look_at(page: Any) -> None:
+    """Come to a tab from another one."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def test_two_tabs_are_told_of_each_other(page) -> None:
     choose(page, 0)
     other = page.context.new_page()
     other.goto(page.url)
     choose(other, 0)
     other.wait_for_selector("#elsewhere", state="visible")
+    look_at(page)
     page.wait_for_selector("#elsewhere", state="visible")
     click(other)
     shown(other, "0:1")
+    look_at(page)
     page.get_by_text("Another tab has changed the masks").wait_for()
     shown(page, "0:1")
     page.click("#clear:not([disabled])")  # its prompt is here, too
     shown(page, "0:0")
+    look_at(other)
     shown(other, "0:0")
     other.close()
+    look_at(page)
     page.wait_for_selector("#elsewhere", state="hidden")
 
 

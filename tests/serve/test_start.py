@@ -30,6 +30,10 @@ def test_names_by_which_it_may_be_called(host, names) -> None:
     assert allowed_hosts(host) == names
 
 
+def test_names_of_proxies() -> None:
+    assert allowed_hosts("127.0.0.1", ["Echo.Example"]) == (*LOOPBACK_NAMES, "echo.example")
+
+
 @pytest.mark.parametrize("name", ["max_upload_bytes", "max_films", "idle_seconds"])
 def test_limits_are_positive(name) -> None:
     with pytest.raises(ConfigError, match=name):

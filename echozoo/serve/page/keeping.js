@@ -39,6 +39,10 @@ async function showStates() {
 }
 
 setInterval(guarded(askForNews), EVERY);
+// A tab that comes to the front asks at once; one that goes has said goodbye and asks no more.
+document.addEventListener("visibilitychange", guarded(async () => {
+  if (document.visibilityState === "visible") await askForNews();
+}));
 
 window.addEventListener("beforeunload", (event) => {
   if (state.film && (isUnsent() || notKept)) event.preventDefault();

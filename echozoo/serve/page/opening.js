@@ -74,9 +74,13 @@ function remember(frame) {
 async function comeBack() {
   const told = JSON.parse(sessionStorage.getItem(REMEMBERED) ?? "null");
   if (!told) return;
-  sessionStorage.removeItem(REMEMBERED); // a film that cannot be opened is asked for once
-  if (told.listed) await openNumber(state.model.films.indexOf(told.name));
-  else await open((before) => server.openKept(told.kept, before), told.name);
+  try {
+    if (told.listed) await openNumber(state.model.films.indexOf(told.name));
+    else await open((before) => server.openKept(told.kept, before), told.name);
+  } catch (error) {
+    if (error.status) sessionStorage.removeItem(REMEMBERED); // it is gone: asked for once
+    throw error;
+  }
   await show(told.frame);
 }
 
