@@ -11,7 +11,7 @@ from echozoo.engine.config_file import load_config
 from echozoo.engine.scales import apply_scale
 from echozoo.phantom import PhantomOptions, write_phantom
 
-pytest_plugins = ["small_camus"]
+pytest_plugins = ["small_camus", "chromium"]
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SHARED = Path(__file__).resolve().parents[2] / "shared"

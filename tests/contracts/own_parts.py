@@ -249,7 +249,7 @@ class OwnFilmLoss(nn.Module):
     """Mean square of the step from frame to frame."""
 
     def forward(
-        self, probabilities: Tensor, samples: Sequence[EchoDataSample]
+        self, probabilities: Tensor, samples: Sequence[EchoDataSample], features: Features
     ) -> dict[str, Tensor]:
         steps = probabilities.diff(dim=1).square()  # B, T - 1, K, h, w
         return {"loss_steps": steps.sum() / max(1, steps.numel())}

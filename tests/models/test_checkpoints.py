@@ -309,7 +309,7 @@ class TestInitialise:
     def test_absent_file_says_how_to_get_it(self):
         with pytest.raises(CheckpointError) as caught:
             initialise(segmentor(), "absent/sam_vit_b_01ec64.pth")
-        assert "echozoo download sam_vit_b --dir absent" in str(caught.value)
+        assert "echozoo download sam_vit_b -o absent" in str(caught.value)
         assert "--from-scratch" in str(caught.value)
         with pytest.raises(CheckpointError, match=r"put the file there.*--from-scratch"):
             initialise(segmentor(), {"path": "absent/samus.pth"})

@@ -93,7 +93,7 @@ class TestResNet:
         assert torch.equal(model.backbone.layer3[1].conv2.weight, weights["layer3.1.conv2.weight"])
 
     def test_published_file_is_named(self):
-        with pytest.raises(CheckpointError, match=r"download_weights.py resnet34 --dir absent"):
+        with pytest.raises(CheckpointError, match=r"echozoo download resnet34 -o absent"):
             initialise(ce_net(), "absent/resnet34-b627a593.pth")
 
     def test_parts_of_a_model_without_prompts_must_be_complete(self):

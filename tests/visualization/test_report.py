@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -212,23 +210,17 @@ def test_a_whole_run(whole):
 
 
 @pytest.mark.slow
-def test_it_fits_a_small_screen(tmp_path):
+def test_it_fits_a_small_screen(tmp_path, browser):
     """Every table of a report is whole on a screen of 1280 pixels: nothing is scrolled to."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium: install one, or name it in the environment variable CHROMIUM")
     path = write_report(write_run(tmp_path))
     beyond = """[...document.querySelectorAll("body *")].filter(
         e => e.getBoundingClientRect().right > document.documentElement.clientWidth
     ).map(e => e.tagName + " " + e.textContent.trim().slice(0, 40))"""
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(path.as_uri())
-        assert page.evaluate("document.querySelectorAll('tbody tr.mean').length") >= 1
-        assert page.evaluate(beyond) == []
-        browser.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(path.as_uri())
+    assert page.evaluate("document.querySelectorAll('tbody tr.mean').length") >= 1
+    assert page.evaluate(beyond) == []
+    page.close()
 
 
 def test_nothing_is_fetched_or_run(whole):
