@@ -201,7 +201,16 @@ class FilmDataset(BaseDataset):
                 or that and the mask's place in it. Frames that are not named have none.
             instants: "ED" and "ES" by frame.
             **about: ``quality`` and ``sequence`` of `FilmFiles`.
+
+        Raises:
+            DataError: A view or an instant is none of these, or a frame is not in the film.
         """
+        unknown = {view} - {*VIEWS} or {*(instants or {}).values()} - {"ED", "ES", ""}
+        if unknown:
+            raise DataError(
+                f"{image}: found {min(unknown)!r}, wanted {' or '.join(VIEWS)} as the view, and ED"
+                " and ES as the instants of frames"
+            )
         frames = range(cached_length(image, self.cache_dir))
         image, instants = str(image), instants or {}
         if isinstance(labels, (str, Path)):
