@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from related_video import recorded
 
 from echozoo.errors import DataError
 from echozoo.models import load_published
@@ -19,20 +17,14 @@ TOLERANCE = 1e-3  # of the largest difference, over the reference's standard dev
 
 
 @pytest.fixture(scope="module")
-def recorded(shared):
+def published(shared):
     init_default_scope("echozoo")
-    folder = shared / "golden" / "related_video"
     cfg = Config.fromfile("configs/clas.py").model
     cfg.decode_head.loss_decode.of_probabilities = True
     cfg.film_losses[0].start_epoch = 0
     model = MODELS.build(cfg).eval()
-    spec = importlib.util.spec_from_file_location("weights", folder / "weights.py")
-    filler = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(filler)
-    weights = filler.load(folder / "clas_keys.json.gz")
-    load_published(model, {key: torch.from_numpy(value) for key, value in weights.items()})
-    with np.load(folder / "clas.npz") as file:
-        arrays = {k: torch.from_numpy(v) for k, v in file.items()}
+    weights, arrays = recorded(shared, "clas")
+    load_published(model, weights)
     clips = model.data_preprocessor.scale(arrays["frames"].float()[:, None])[None]
     return model, clips, arrays
 
@@ -41,8 +33,8 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return (found - wanted).abs().max() / wanted.std() < TOLERANCE
 
 
-def test_logits_and_motion_are_the_published_ones(recorded):
-    model, clips, arrays = recorded
+def test_logits_and_motion_are_the_published_ones(published):
+    model, clips, arrays = published
     with torch.no_grad():
         logits = model(clips)  # T, K + 1, H, W
         features = model.encode(clips[0], num_frames=5)
@@ -53,8 +45,8 @@ def test_logits_and_motion_are_the_published_ones(recorded):
     assert close(backward[0, :, ::2, ::2], arrays["flow_backward"])
 
 
-def test_losses_and_their_gradients_are_the_published_ones(recorded):
-    model, clips, arrays = recorded
+def test_losses_and_their_gradients_are_the_published_ones(published):
+    model, clips, arrays = published
     sample = EchoDataSample(gt_labels=arrays["labels"])
     sample.labelled = torch.tensor([[True] * 3, *[[False] * 3] * 3, [True] * 3])
     found = model(clips, [sample], mode="loss")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-import numpy as np
 import pytest
 import torch
+from related_video import recorded
 
 from echozoo.errors import ConfigError
 from echozoo.models.memories.delta import DeltaMemory, orthonormal
@@ -16,12 +14,7 @@ TOLERANCE = 1e-3  # of the largest difference, over the reference's standard dev
 
 @pytest.mark.parametrize(("gate", "name"), [("released", "released"), ("paper", "gated")])
 def test_the_recorded_updates(shared, gate, name):
-    folder = shared / "golden" / "related_video"
-    spec = importlib.util.spec_from_file_location("weights", folder / "weights.py")
-    filler = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(filler)
-    filled = filler.load(folder / "gdkvm_update_keys.json.gz")
-    weights = {key: torch.from_numpy(value) for key, value in filled.items()}
+    weights, arrays = recorded(shared, "gdkvm_update")
     key, values = weights.pop("inputs.key"), weights.pop("inputs.value")
     key, values = (key / key.std() * 1.5).softmax(2), values / values.std()
     memory = DeltaMemory(gate=gate).eval()
@@ -31,8 +24,7 @@ def test_the_recorded_updates(shared, gate, name):
         for one, value in zip(key, values, strict=True):
             matrix = memory.updated(matrix, one, value)
             readouts.append(torch.einsum("bchw,bkcv->bkvhw", one, matrix)[0])
-    with np.load(folder / "gdkvm_update.npz") as file:
-        wanted = {k: torch.from_numpy(file[f"{name}_{k}"]) for k in ("state", "readout")}
+    wanted = {part: arrays[f"{name}_{part}"] for part in ("state", "readout")}
     found = {"state": matrix[0, :, ::4, ::16], "readout": torch.stack(readouts)[:, :, ::16]}
     for part, array in wanted.items():
         assert (found[part] - array).abs().max() / array.std() < TOLERANCE, part

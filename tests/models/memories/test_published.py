@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from related_video import recorded
 
 from echozoo.models import load_published
 from echozoo.models.layers.aggregation import soft_aggregate
@@ -22,25 +21,15 @@ pytestmark = pytest.mark.slow
 TOLERANCE = 1e-3  # of the largest difference, over the reference's standard deviation
 
 
-@pytest.fixture(scope="module")
-def folder(shared) -> Path:
-    return shared / "golden" / "related_video"
-
-
-def build(name: str, folder: Path, **settings):
+def build(name: str, shared: Path, **settings):
     """A config's model with the recorded weights, and the recordings; settings are the memory's."""
     init_default_scope("echozoo")
     cfg = Config.fromfile(f"configs/{name}.py").model
     cfg.memory.update(settings)
     cfg.pretrained = None
     model = MODELS.build(cfg).eval()
-    spec = importlib.util.spec_from_file_location("weights", folder / "weights.py")
-    filler = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(filler)
-    weights = filler.load(folder / f"{name}_keys.json.gz")
-    load_published(model, {key: torch.from_numpy(value) for key, value in weights.items()})
-    with np.load(folder / f"{name}.npz") as file:
-        arrays = {k: torch.from_numpy(v) for k, v in file.items() if v.dtype.kind != "U"}
+    weights, arrays = recorded(shared, name)
+    load_published(model, weights)
     return model, Recorder(model), arrays
 
 
@@ -90,8 +79,8 @@ def first_of(features: Features, count: int) -> Features:
 
 
 @torch.no_grad()
-def test_stm(folder):
-    model, seen, wanted = build("stm", folder, every=2)
+def test_stm(shared):
+    model, seen, wanted = build("stm", shared, every=2)
     features = model.encode(normed(wanted["frames"]), 5)
     _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
     logits = seen.full(128)
@@ -115,8 +104,8 @@ def test_stm(folder):
 
 
 @torch.no_grad()
-def test_stcn(folder):
-    model, seen, wanted = build("stcn", folder, every=2)
+def test_stcn(shared):
+    model, seen, wanted = build("stcn", shared, every=2)
     features = model.encode(normed(wanted["frames"]), 6)
     _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
     logits, bank = seen.full(128), state.working
@@ -141,8 +130,8 @@ def test_stcn(folder):
 
 
 @torch.no_grad()
-def test_xmem(folder):
-    model, seen, wanted = build("xmem", folder, every=2, long_term=None)
+def test_xmem(shared):
+    model, seen, wanted = build("xmem", shared, every=2, long_term=None)
     features = model.encode(normed(wanted["frames"]), 8)
     _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
     logits, bank = seen.full(128), state.working
@@ -163,9 +152,9 @@ def test_xmem(folder):
 
 
 @torch.no_grad()
-def test_xmem_long_term(folder):
+def test_xmem_long_term(shared):
     long_term = dict(longest=4, shortest=2, prototypes=16)
-    model, seen, wanted = build("xmem", folder, every=1, long_term=long_term)
+    model, seen, wanted = build("xmem", shared, every=1, long_term=long_term)
     features = model.encode(normed(wanted["frames"]), 8)
     _, state = model.stream(features, given(wanted["mask0"]), goes_on=False)
     bank = state.long_term
@@ -179,8 +168,8 @@ def test_xmem_long_term(folder):
 
 
 @torch.no_grad()
-def test_xmem_in_training(folder, monkeypatch):
-    model, seen, wanted = build("xmem", folder)
+def test_xmem_in_training(shared, monkeypatch):
+    model, seen, wanted = build("xmem", shared)
     model.train()
     monkeypatch.setattr(model.memory, "_is_deep", lambda t: t == 1)  # where it was drawn
     features = model.encode(normed(wanted["frames"][:4]), 4)
@@ -196,9 +185,9 @@ def test_xmem_in_training(folder, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def memsam(folder):
+def memsam(shared):
     """Model, recorder, recordings, and the features of the four frames."""
-    model, seen, wanted = build("memsam", folder, deep_every=2)
+    model, seen, wanted = build("memsam", shared, deep_every=2)
     rgb = (wanted["frames"].float() / 255)[:, None].expand(-1, 3, -1, -1)
     with torch.no_grad():
         return model, seen, wanted, model.encode(rgb, 4)
