@@ -1,4 +1,4 @@
-"""LiteMedSAM that prompts itself: masks of three structures, corrected by clicks and boxes.
+"""LiteMedSAM that prompts itself: masks of three structures; it takes clicks and boxes too.
 
 Its prompts are learnt tokens of each structure, and the masks of efficient_unet, which comes with
 the zoo. The encoder's last stage, its neck and the decoder train.
