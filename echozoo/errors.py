@@ -10,6 +10,10 @@ import functools
 import sys
 from collections.abc import Callable
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# What else the system says of a file's place, not of the program.
+_PLACE = (errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
 
 class EchoZooError(Exception):
     """What went wrong, in one line that says what to do about it."""
@@ -44,7 +48,7 @@ class StorageError(DataError):
     @classmethod
     def of(cls, path: object, error: OSError) -> StorageError:
         """Say which file, or which folder's, the system refuses."""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        full = error.errno in _FULL
         return cls(f"{path}: cannot be written ({error.strerror or error})", full)
 
 
@@ -75,6 +79,8 @@ def one_line(text: str) -> str:
 def one_line_errors(main: Callable[[], int | None]) -> Callable[[], None]:
     """Make a tool's ``main`` end in ``error: <one line>`` and exit status 1 on an `EchoZooError`.
 
+    So it does where the disk is full, or a file's place cannot be what it has to be.
+
     Args:
         main: The tool's entry point; its return value is the exit status (None is 0).
 
@@ -94,5 +100,12 @@ def one_line_errors(main: Callable[[], int | None]) -> Callable[[], None]:
             sys.exit(130)
         except EchoZooError as error:
             sys.exit(f"error: {one_line(error)}")
+        except OSError as error:
+            if error.errno in _FULL:
+                refused = StorageError.of(error.filename or "a file", error)
+                sys.exit(f"error: {refused}; make room there, then run the same command again")
+            if error.errno not in _PLACE or not error.filename:
+                raise
+            sys.exit(f"error: {one_line(f'{error.filename}: {error.strerror}')}")
 
     return run

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
-from echozoo.errors import DataError
+from echozoo.errors import DataError, StorageError
 from echozoo.phantom import camus, echonet, hmc_qu
 from echozoo.phantom.patients import PhantomOptions
 from echozoo.whole_files import SUFFIX, remove_parts, written_whole
@@ -51,11 +51,35 @@ def write_phantom(
 
     Raises:
         DataError: `root` holds something else.
+        StorageError: A file cannot be written; the patients that are there are whole.
     """
-    root = Path(root)
-    _claim(root, options, force)
+    root, layout = Path(root), LAYOUTS[options.layout]
+    try:
+        _claim(root, options, force)
+        numbers = range(1, options.patients + 1)
+        missing = [k for k in numbers if not layout.place(root, k).exists()]
+        try:
+            _write_patients(root, missing, options, processes, on_patient)
+            layout.finish(root, options)
+        finally:  # what is cut off; a kill leaves it to the next run
+            shutil.rmtree(root / ".partial", ignore_errors=True)
+            for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+                remove_parts(folder)
+    except OSError as error:
+        refused = StorageError.of(error.filename or root, error)
+        message = f"{refused}; once it can, the same again goes on from the patients there"
+        raise StorageError(message, refused.full) from error
+    return len(missing)
+
+
+def _write_patients(
+    root: Path,
+    missing: list[int],
+    options: PhantomOptions,
+    processes: int,
+    on_patient: Callable[[int, int], None],
+) -> None:
     layout = LAYOUTS[options.layout]
-    missing = [k for k in range(1, options.patients + 1) if not layout.place(root, k).exists()]
     on_patient(0, len(missing))
     if missing and processes > 1:
         # Spawned, not forked: the caller may run threads (a progress bar).
@@ -72,12 +96,6 @@ def write_phantom(
         for done, number in enumerate(missing, 1):
             layout.write_patient(root, number, options)
             on_patient(done, len(missing))
-    layout.finish(root, options)
-    shutil.rmtree(root / ".partial", ignore_errors=True)
-    for folder in (root, *(root / part for part in layout.PARTS)):
-        if folder.is_dir():
-            remove_parts(folder)
-    return len(missing)
 
 
 def _claim(root: Path, options: PhantomOptions, force: bool) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 import echozoo
 from echozoo import cli
 from echozoo.command_line import command_line
+from echozoo.errors import one_line_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = {path.stem: path for path in (ROOT / "tools").glob("*.py")}
@@ -196,3 +199,26 @@ def test_the_data_are_named_alike(options):
         "train",
     }
     assert set(options["--data-root"]) == reads_data
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "line"),
+    [
+        ("ENOSPC", "a.csv", "a.csv: cannot be written (No space left on device); make room there"),
+        ("EROFS", None, "a file: cannot be written (Read-only file system); make room there"),
+        ("EACCES", "a.csv", "a.csv: Permission denied"),
+        ("ENOTDIR", "a/b.csv", "a/b.csv: Not a directory"),
+        ("EACCES", None, ""),
+        ("EBADF", "a.csv", ""),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(number, file, line):
+    error = OSError(getattr(errno, number), os.strerror(getattr(errno, number)), file)
+
+    @one_line_errors
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit if line else OSError) as caught:
+        main()
+    assert str(caught.value).startswith(f"error: {line}") if line else caught.value is error

@@ -59,7 +59,8 @@ class Reader:
             return found
         code = self.process.wait()
         self.close()
-        return {"kind": "hang" if code == -signal.SIGALRM else "crash", "message": str(code)}
+        hangs = -code in (signal.SIGPROF, signal.SIGALRM)
+        return {"kind": "hang" if hangs else "crash", "message": str(code)}
 
     def close(self) -> None:
         if self.process is not None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from echozoo.datasets.info import read_info
-from echozoo.errors import ConfigError, DataError
-from echozoo.films.io import read_volume
-from echozoo.phantom import PhantomOptions, write_phantom
+from echozoo.errors import ConfigError, DataError, StorageError
+from echozoo.films.io import read_volume, write_volume
+from echozoo.phantom import PhantomOptions, camus, write_phantom
 from echozoo.phantom.patients import VIEWS, draw_patient, split_patients
 
 OPTIONS = PhantomOptions(patients=4, seed=0, spacing=1.5, frames=(3, 5))
@@ -93,6 +95,29 @@ def test_running_again_writes_only_what_is_missing(tmp_path: Path, phantom: Path
     (phantom / "database_split" / "subgroup_testing.txt").unlink()
     assert write_phantom(phantom, OPTIONS) == 1
     assert contents(phantom) == before
+
+
+def test_a_full_disk(tmp_path: Path, phantom: Path, monkeypatch) -> None:
+    root, written = tmp_path / "data", []
+
+    def write_some(path: Path, *arguments: object) -> None:
+        written.append(path)
+        if len(written) == 15:  # 12 a patient
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_volume(path, *arguments)
+
+    monkeypatch.setattr(camus, "write_volume", write_some)
+    with pytest.raises(StorageError, match="goes on from the patients there") as caught:
+        write_phantom(root, OPTIONS)
+    assert caught.value.full
+    assert str(caught.value).startswith(f"{root}: cannot be written (No space left")
+    there = contents(root)
+    assert all(contents(phantom)[name] == content for name, content in there.items())
+    assert sum("patient0001" in name for name in there) == 14
+    assert not any("patient0002" in name and "split" not in name for name in there)
+    assert write_phantom(root, OPTIONS) == 3
+    assert contents(root) == contents(phantom)
 
 
 @pytest.mark.slow
