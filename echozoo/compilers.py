@@ -16,9 +16,6 @@ _COMPILERS = {"darwin": "clang++", "win32": "cl"}
 def refuse_without_compiler(device: torch.device) -> None:
     """Check that torch.compile can make code for a device.
 
-    Args:
-        device: Where the code is to run.
-
     Raises:
         ConfigError: It is a CPU, and there is no C++ compiler.
     """

@@ -128,9 +128,6 @@ PUBLISHED_FILES: dict[str, PublishedFile | PackagedFile] = {
 def how_to_get(path: Path) -> str:
     """Say what to do about an absent file of weights.
 
-    Args:
-        path: Where it was looked for.
-
     Returns:
         The command that gets it where it is a published file, or else how to come by it.
     """

@@ -19,11 +19,7 @@ from mmseg import registry as upstream
 
 
 def import_parts(package: str) -> None:
-    """Import every module below a package, so that the decorators in them have run.
-
-    Args:
-        package: Dotted name of a package.
-    """
+    """Import every module below a package, so that the decorators in them have run."""
     path = importlib.import_module(package).__path__
     for module in pkgutil.walk_packages(path, prefix=f"{package}."):
         importlib.import_module(module.name)

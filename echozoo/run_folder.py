@@ -30,9 +30,6 @@ def find_checkpoint(folder: str | Path, best: bool) -> Path | None:
 def find_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
     """Find the newest checkpoint of a run that has been written to its end.
 
-    Args:
-        folder: The run's work folder.
-
     Returns:
         - The file, or None where there is none.
         - What is wrong with newer ones, a line each.
@@ -73,9 +70,6 @@ def find_config(folder: str | Path) -> Path:
 
     A config is Python code that runs when it is read: another script that lies in the folder is
     none.
-
-    Args:
-        folder: The run's work folder.
 
     Raises:
         ConfigError: There is none, or nothing says which of several it is.

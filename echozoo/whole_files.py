@@ -48,11 +48,7 @@ def written_whole(path: str | Path, sync: bool = True) -> Iterator[Path]:
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove what processes that were killed have left half written.
-
-    Args:
-        folder: Nobody else may be writing there.
-    """
+    """Remove what processes that were killed have left half written."""
     for part in Path(folder).glob(f".*{SUFFIX}"):
         part.unlink(missing_ok=True)
 
@@ -61,9 +57,6 @@ def damage(path: str | Path) -> str:
     """Compare a ``.pth`` file, which is a zip archive, with the checksums in it.
 
     torch reads past them, so that a flipped bit is another weight.
-
-    Args:
-        path: The file.
 
     Returns:
         What is wrong, or "" for a file that is whole or has no checksums: torch writes zeros for

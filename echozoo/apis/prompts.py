@@ -172,11 +172,6 @@ def decode_frame(
 ) -> dict[str, Tensor]:
     """Decode the prompted structures of one frame.
 
-    Args:
-        loaded: The model.
-        embedding: Of one frame.
-        prompts: By structure.
-
     Returns:
         Logits (H0, W0) on the film's grid, by structure.
     """

@@ -45,12 +45,7 @@ _LOADER_KEYS = {"batch_sampler", "dataset", "num_batch_per_epoch", "worker_init_
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the most similar of some names, "" where none is similar.
-
-    Args:
-        name: What was asked for.
-        names: What there is.
-    """
+    """Return "; did you mean X?" for the most similar of some names, "" where none is similar."""
     found = difflib.get_close_matches(name, sorted(names), n=1)
     return f"; did you mean {found[0]}?" if found else ""
 
@@ -84,13 +79,7 @@ def registered(name: str, kind: Registry | None = None) -> list[type]:
 
 
 def accepts(cfg: dict, key: str, kind: Registry) -> bool:
-    """Tell whether a part's config has a key, or its class a parameter of that name.
-
-    Args:
-        cfg: The part's config.
-        key: The key in question.
-        kind: The registry of the part.
-    """
+    """Tell whether a part's config has a key, or its class a parameter of that name."""
     if key in cfg or not isinstance(cfg.get("type"), str):
         return key in cfg
     return any(key in (parameters_of(part) or ()) for part in registered(cfg["type"], kind))
@@ -170,10 +159,6 @@ def _check_new_key(node: dict, path: str, key: str, message: str) -> None:
 
 def check_top_level(cfg: Config, path: str) -> None:
     """Refuse a config with a variable that is all but a Runner's key: it would be ignored.
-
-    Args:
-        cfg: A config as it was loaded.
-        path: Its file, for the message.
 
     Raises:
         ConfigError: A key is misspelt, or there is no ``model``.

@@ -72,9 +72,6 @@ def one_line() -> Iterator[None]:
 def full_disk(folder: Path) -> Iterator[None]:
     """Let a disk that takes no more, or nothing at all, end a run in one line.
 
-    Args:
-        folder: The run's.
-
     Raises:
         StorageError: A file could not be written; the line names it and what there is to go on
             from. Any other error passes unchanged.

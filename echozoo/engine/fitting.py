@@ -24,11 +24,6 @@ _KEYS_SHOWN = 4
 def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], filename: str) -> None:
     """Give a model the weights of a run's checkpoint: all of them, and no others.
 
-    Args:
-        model: The model.
-        weights: The checkpoint's.
-        filename: The checkpoint's, for errors.
-
     Raises:
         CheckpointError: They do not fit, or are not finite; the model is unchanged then.
     """
@@ -51,9 +46,6 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], filename: str)
 
 def refuse_gaps(report: LoadReport) -> None:
     """Refuse to test a model some of whose weights are random.
-
-    Args:
-        report: What loading its weights has done.
 
     Raises:
         CheckpointError: Some are left.

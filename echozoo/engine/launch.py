@@ -154,10 +154,6 @@ def _check_counts(cfg: Config, path: str) -> None:
 def set_options(cfg: Config, values: dict[str, Any]) -> None:
     """Set keys of a config as ``--cfg-options`` does.
 
-    Args:
-        cfg: The config to change.
-        values: By dotted keys.
-
     Raises:
         ConfigError: A key or a value is wrong.
     """
@@ -251,11 +247,7 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
 
 
 def forget_pretrained(cfg: Config) -> None:
-    """Let the model begin with random weights, or with those of a checkpoint.
-
-    Args:
-        cfg: The config to change.
-    """
+    """Let the model begin with random weights, or with those of a checkpoint."""
     if cfg.model.get("pretrained") is not None:
         cfg.model.pretrained = None
 

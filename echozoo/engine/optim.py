@@ -56,11 +56,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Enter autocast around the forward pass.
-
-        Args:
-            model: The network in training.
-        """
+        """Enter autocast around the forward pass."""
         device = torch.device(get_device()).type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield

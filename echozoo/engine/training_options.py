@@ -27,9 +27,6 @@ def random_transforms(cfg: Config) -> list[str]:
 
     Known by their class: a `RandomTransform`, or one of mmcv's that marks its random methods.
     Prompts that are drawn at random change no image.
-
-    Args:
-        cfg: The config of a run.
     """
     names = [step["type"] for dataset in _train_sets(cfg) for step in dataset.get("pipeline", ())]
     return [name for name in dict.fromkeys(names) if _is_random(name)]
@@ -37,9 +34,6 @@ def random_transforms(cfg: Config) -> list[str]:
 
 def drop_augmentation(cfg: Config) -> list[str]:
     """Take these transforms out of the training.
-
-    Args:
-        cfg: The config to change.
 
     Returns:
         Their names.
@@ -86,11 +80,7 @@ def log_to(cfg: Config, tracker: str) -> None:
 
 
 def leave_trackers(cfg: Config) -> None:
-    """Let a test of a run that was tracked need neither the tracker nor its server.
-
-    Args:
-        cfg: The config to change.
-    """
+    """Let a test of a run that was tracked need neither the tracker nor its server."""
     if cfg.get("visualizer"):
         backends = cfg.visualizer.get("vis_backends") or ()
         kept = [one for one in backends if one.type not in TRACKERS.values()]

@@ -28,9 +28,6 @@ def takes_prompts(model: BaseModel) -> bool:
 class Scaling(nn.Module):
     """The scaling of an `EchoDataPreprocessor`, written so that it can be traced.
 
-    Args:
-        model: Has such a preprocessor.
-
     Raises:
         ConfigError: The model scales its images in some other way.
     """

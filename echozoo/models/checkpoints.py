@@ -197,9 +197,6 @@ def _claims_inside(model: nn.Module) -> list[tuple[re.Pattern, str]]:
 def groups_of(model: nn.Module) -> Callable[[str], str]:
     """Say what belongs together: a file has the whole of a group, or nothing of it.
 
-    Args:
-        model: The model.
-
     Returns:
         A function from a key in the model's terms to the name of its group: of a `KeyMap` that
         holds it, of an adapter, else the part's, for what is beside a part's maps with the name

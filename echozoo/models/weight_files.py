@@ -102,10 +102,6 @@ def state_dict_of(content: Any, name: str) -> dict[str, Tensor]:
     DataParallel off the keys, and puts the dictionaries of a file with one dictionary for each
     part together under the prefixes of files with all parts (see `KeyMap`).
 
-    Args:
-        content: What the file holds.
-        name: The file's name, for errors.
-
     Returns:
         A flat dict from key to tensor.
 
@@ -235,9 +231,6 @@ def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     """Hash weights: all tensors in the order of their names (by code point).
 
     Each adds its name, type and sizes as a line each, then its bytes in row-major order.
-
-    Args:
-        weights: Tensors on the CPU by name.
 
     Returns:
         64 hexadecimal digits.

@@ -49,11 +49,7 @@ class Ventricle:
 
 
 def draw_ventricle(rng: np.random.Generator) -> Ventricle:
-    """Draw a ventricle: EDV 70 to 200 ml, EF 25 to 70 %, length and wall to match.
-
-    Args:
-        rng: Source of randomness.
-    """
+    """Draw a ventricle: EDV 70 to 200 ml, EF 25 to 70 %, length and wall to match."""
     edv = float(np.clip(101 * np.exp(0.27 * rng.standard_normal()), 70, 200))
     ef = float(np.clip(rng.normal(52, 11) - 0.10 * (edv - 105), 25, 70)) / 100
     length_ed = 78.5 * (edv / 101) ** (1 / 3) * rng.normal(1, 0.03)

@@ -99,10 +99,6 @@ def pools_of(planned: PlannedRow, tested: Sequence[TestedRun]) -> list[list[Test
 def collect(table: PlannedTable, n_resamples: int = 2000) -> list[RowResult]:
     """Read what the runs of a table have left, finished ones only.
 
-    Args:
-        table: The table with its runs.
-        n_resamples: Of the bootstrap.
-
     Returns:
         A result a row; without a tested run, one without numbers.
 
@@ -124,9 +120,6 @@ def collect(table: PlannedTable, n_resamples: int = 2000) -> list[RowResult]:
 
 def read_tested(run: Run) -> TestedRun | None:
     """Read the results of a run.
-
-    Args:
-        run: The run.
 
     Returns:
         Its files; None where its test has not ended.

@@ -39,11 +39,6 @@ def compare(
 ) -> list[Comparison]:
     """Compare every row that has a baseline with it.
 
-    Args:
-        table: Its quantities and baselines.
-        results: Of its rows, in its order.
-        n_resamples: Of the bootstrap.
-
     Returns:
         A comparison a row and quantity; those without a common patient are left out.
     """

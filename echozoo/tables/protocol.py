@@ -42,10 +42,6 @@ def protocol(pools: Sequence[Sequence[TestedRun]]) -> list[str]:
 def notes(table: TableDefinition, results: Sequence[RowResult]) -> list[str]:
     """Collect what a reader has to know: the definition's notes, and what was not run.
 
-    Args:
-        table: The definition.
-        results: Of its rows.
-
     Returns:
         Lines of a list.
     """

@@ -84,10 +84,6 @@ class RunRecord:
 def new_record(run: Run, processes: int = 1) -> RunRecord:
     """Begin the record of a run.
 
-    Args:
-        run: A run that was never started.
-        processes: Of its training and its test.
-
     Returns:
         Its record; nothing is written.
 
@@ -127,9 +123,6 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
 
 def read_record(folder: Path) -> RunRecord | None:
     """Read the record of a run.
-
-    Args:
-        folder: Of the run.
 
     Returns:
         The record; None for a run that was never started.

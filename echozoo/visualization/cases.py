@@ -62,9 +62,6 @@ class ExtremeCases:
     """The images with the highest and the lowest mean Dice, at most one a film at either end.
 
     No more than 2 ``count`` images are held at a time.
-
-    Args:
-        count: How many at either end.
     """
 
     def __init__(self, count: int) -> None:

@@ -152,9 +152,6 @@ def groups(summaries: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str
 def agreements(ef: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
     """What ef.json says of each source that predictions were compared with.
 
-    Args:
-        ef: The file's content, or nothing.
-
     Returns:
         The source's name with a row a quantity: name, unit, statistics; those without a pair of
         numbers are left out.
@@ -173,9 +170,6 @@ def agreements(ef: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, dict[
 
 def failures(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """List the images whose prediction failed or is implausible, the worst first.
-
-    Args:
-        rows: One a case.
 
     Returns:
         For each image its ``row``, its mean ``dice`` and its ``reasons`` as (structure, words).

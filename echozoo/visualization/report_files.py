@@ -118,10 +118,6 @@ def _value(node: ast.expr) -> Any:
 def read_json(path: Path, kind: type) -> Any:
     """Read a JSON file that a test has left.
 
-    Args:
-        path: The file.
-        kind: What it holds, list or dict.
-
     Returns:
         Its content; an empty one of that kind where it is absent.
 
@@ -144,9 +140,6 @@ def read_json(path: Path, kind: type) -> Any:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a CSV file that a test has left.
-
-    Args:
-        path: The file.
 
     Returns:
         Its rows: columns of `TEXT` as they stand, of the others numbers as floats, an empty cell

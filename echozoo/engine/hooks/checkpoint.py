@@ -33,12 +33,7 @@ class CheckpointHook(UpstreamCheckpointHook):
         self._removals = _Removals()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember what the checkpoint says.
-
-        Args:
-            runner: Not used.
-            checkpoint: What was loaded.
-        """
+        """Remember what the checkpoint says."""
         self._validated = checkpoint["meta"].get("validated")
         self._superseded = checkpoint["meta"].get("superseded", [])
 
@@ -61,12 +56,7 @@ class CheckpointHook(UpstreamCheckpointHook):
             runner.val_loop.run()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add to the checkpoint what a resumed run and `echozoo.run_folder` ask it for.
-
-        Args:
-            runner: The runner.
-            checkpoint: What is about to be saved.
-        """
+        """Add to the checkpoint what a resumed run and `echozoo.run_folder` ask it for."""
         if runner.cfg.filename:
             checkpoint["meta"]["config_file"] = Path(runner.cfg.filename).name
         checkpoint["meta"].update(
@@ -79,12 +69,7 @@ class CheckpointHook(UpstreamCheckpointHook):
             checkpoint["meta"]["save_best"] = [list(one) for one in by]
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Save the best checkpoint; then the one before it goes.
-
-        Args:
-            runner: The runner.
-            metrics: Of the validation.
-        """
+        """Save the best checkpoint; then the one before it goes."""
         self._validated = [runner.epoch, runner.iter]
         super().after_val_epoch(runner, metrics)
         self._removals.carry_out()

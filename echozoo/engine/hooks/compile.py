@@ -22,9 +22,6 @@ class CompileHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compile, once the model trains.
 
-        Args:
-            runner: Its model's backbone is changed.
-
         Raises:
             ConfigError: On the CPU, there is no C++ compiler.
         """

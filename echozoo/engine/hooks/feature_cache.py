@@ -35,9 +35,6 @@ class FeatureCacheHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Attach the cache.
 
-        Args:
-            runner: Its model gets the cache.
-
         Raises:
             ConfigError: The encoder is not frozen (see `refuse_unless_frozen`), or the run is
                 compiled.

@@ -57,10 +57,6 @@ class FiniteHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Look at the weights.
 
-        Args:
-            runner: Its epoch and iteration are said.
-            checkpoint: What is about to be saved.
-
         Raises:
             TrainingError: A weight is not finite.
         """

@@ -17,9 +17,6 @@ class Int8Hook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Quantise.
 
-        Args:
-            runner: The runner that tests, on the CPU.
-
         Raises:
             ConfigError: As `quantize_linear`.
         """

@@ -28,9 +28,6 @@ class PartCount:
 def count_parameters(model: nn.Module) -> list[PartCount]:
     """Count the parameters of each part that has any; the backbone's parts one by one as well.
 
-    Args:
-        model: The network.
-
     Returns:
         The parts in the network's order, those of the backbone as ``backbone.<part>``, then
         ``total``. A parameter that several parts share counts in each, and once in the total.
@@ -58,9 +55,6 @@ def _count(part: str, parameters: Iterable[nn.Parameter]) -> PartCount:
 
 def parameter_table(model: nn.Module) -> Table:
     """Draw the table of a network's parts.
-
-    Args:
-        model: The network.
 
     Returns:
         A table with part, parameters, trainable ones, and their share of the part.

@@ -49,10 +49,6 @@ class PlainCheckpointHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Make everything but the weights plain, in place.
 
-        Args:
-            runner: Not used.
-            checkpoint: What is about to be saved.
-
         Raises:
             CheckpointError: There is an object that no plain value stands for.
         """

@@ -32,9 +32,6 @@ class ViewHeadHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Fit.
 
-        Args:
-            runner: At the end of its training.
-
         Raises:
             ConfigError: The training data lack a view.
         """

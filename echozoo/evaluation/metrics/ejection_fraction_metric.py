@@ -104,9 +104,6 @@ class EjectionFractionMetric(CaseMetric):
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Compare the gathered patients, on the first process.
 
-        Args:
-            results: One a sample, of all processes.
-
         Returns:
             Metrics without prefix.
         """

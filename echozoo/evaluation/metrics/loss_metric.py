@@ -75,9 +75,6 @@ class LossMetric(CaseMetric):
     def compute_metrics(self, results: list[ClipLoss]) -> dict[str, float]:
         """Average the gathered losses, on the first process.
 
-        Args:
-            results: One a sample, of all processes.
-
         Returns:
             ``loss``, without prefix.
         """

@@ -120,9 +120,6 @@ class SegmentationMetric(CaseMetric):
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Summarise the gathered clips, on the first process.
 
-        Args:
-            results: One a sample, of all processes.
-
         Returns:
             Metrics without prefix.
 

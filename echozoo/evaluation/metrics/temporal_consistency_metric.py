@@ -101,9 +101,6 @@ class TemporalConsistencyMetric(CaseMetric):
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Judge the gathered films, on the first process.
 
-        Args:
-            results: One a sample, of all processes.
-
         Returns:
             Metrics without prefix.
         """

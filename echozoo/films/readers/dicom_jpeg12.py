@@ -24,10 +24,6 @@ DECODER_DEPENDENCIES = {"1.2.840.10008.1.2.4.51": ("gdcm>=3.0",)}
 def decode_frame(data: bytes, runner: Any) -> bytes:
     """Decode one frame.
 
-    Args:
-        data: The JPEG.
-        runner: pydicom's, which knows what the header says.
-
     Raises:
         ValueError: It cannot be decoded.
     """

@@ -24,14 +24,7 @@ STEM = (48, 96)  # channels of its two layers
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, ReLU6.
-
-    Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
-        kernel: Side of the kernel.
-        stride: Of the convolution.
-    """
+    """Convolution, batch norm, ReLU6."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1
@@ -49,13 +42,7 @@ class ConvNorm(nn.Module):
 
 
 class HarmonicBlock(nn.Module):
-    """Layers that each see the layers 1, 2, 4, ... before them, if their number divides by that.
-
-    Args:
-        in_channels: Channels in.
-        growth: Channels of a layer with one link.
-        depth: Layers.
-    """
+    """Layers that each see the layers 1, 2, 4, ... before them, if their number divides by that."""
 
     def __init__(self, in_channels: int, growth: int, depth: int) -> None:
         super().__init__()

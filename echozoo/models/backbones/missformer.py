@@ -34,14 +34,7 @@ STRIDE = 32
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping patches of a map, each to a token.
-
-    Args:
-        in_channels: Channels of the map.
-        embed_dims: Channels of a token.
-        kernel: Side of a patch.
-        stride: Step between patches.
-    """
+    """Overlapping patches of a map, each to a token."""
 
     def __init__(self, in_channels: int, embed_dims: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -107,12 +100,7 @@ class BridgeAttention(ReducedAttention):
 
 
 class BridgeLayer(nn.Module):
-    """Attention between the rows of all maps, then an MLP for each map's.
-
-    Args:
-        row_dims: Numbers of a row.
-        embed_dims: Channels of the maps.
-    """
+    """Attention between the rows of all maps, then an MLP for each map's."""
 
     def __init__(self, row_dims: int, embed_dims: Sequence[int]) -> None:
         super().__init__()

@@ -152,9 +152,6 @@ class SAMViT(nn.Module):
         Absolute positions are resized bilinearly, relative ones of the global blocks linearly
         along their rows; tables of windowed blocks do not depend on the image size.
 
-        Args:
-            weights: Some of the encoder's, by its keys.
-
         Returns:
             The weights, with tables that fit, where resizing is what they need.
         """

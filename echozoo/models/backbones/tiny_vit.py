@@ -146,11 +146,7 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Map tokens (..., C) to (..., C): normalise, widen, GELU, narrow; the caller adds the skip.
-
-    Args:
-        embed_dims: Channels of a token.
-    """
+    """Map tokens (..., C) to (..., C): normalise, widen, GELU, narrow; the caller adds the skip."""
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()

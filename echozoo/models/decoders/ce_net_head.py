@@ -13,12 +13,7 @@ from echozoo.registry import MODELS
 
 
 class UpBlock(nn.Sequential):
-    """Double a map: narrow to a quarter of the channels, enlarge, widen; norm and ReLU after each.
-
-    Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
-    """
+    """Double a map: narrow to a quarter of the channels, enlarge, widen; norm and ReLU after each."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         inner = in_channels // 4

@@ -13,12 +13,7 @@ from echozoo.models.layers.recomputation import recomputed
 
 
 class ConvStage(nn.Module):
-    """A 3 x 3 convolution, channel norm and GELU.
-
-    Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
-    """
+    """A 3 x 3 convolution, channel norm and GELU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

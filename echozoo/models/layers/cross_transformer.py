@@ -71,14 +71,7 @@ class TokenAttention(nn.Module):
 
 
 class PlainCoupling(nn.Module):
-    """``MLP(softmax(q k^T / sqrt(d)) v)``: autosamus.txt, equation 2, with a ReLU in the MLP.
-
-    Args:
-        embed_dims: Channels of a token.
-        num_heads: Heads.
-        head_dims: Channels of a head.
-        ffn_dims: Hidden width of the MLP.
-    """
+    """``MLP(softmax(q k^T / sqrt(d)) v)``: autosamus.txt, equation 2, with a ReLU in the MLP."""
 
     def __init__(self, embed_dims: int, num_heads: int, head_dims: int, ffn_dims: int) -> None:
         super().__init__()
@@ -95,14 +88,7 @@ class PlainCoupling(nn.Module):
 
 
 class ResidualCoupling(nn.Module):
-    """The same as a layer of a transformer: norms first, residuals, leaky attention weights.
-
-    Args:
-        embed_dims: Channels of a token.
-        num_heads: Heads.
-        head_dims: Channels of a head.
-        ffn_dims: Hidden width of the MLP.
-    """
+    """The same as a layer of a transformer: norms first, residuals, leaky attention weights."""
 
     def __init__(self, embed_dims: int, num_heads: int, head_dims: int, ffn_dims: int) -> None:
         super().__init__()

@@ -29,10 +29,6 @@ class Derived:
     def __call__(self, sources: Sequence[Tensor], compute: Callable[[], Any]) -> Any:
         """Give what ``compute`` gives.
 
-        Args:
-            sources: All tensors that it depends on.
-            compute: Computes it.
-
         Returns:
             The result, not to be changed in place.
         """

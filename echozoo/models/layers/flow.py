@@ -8,11 +8,7 @@ from torch import Tensor, nn
 
 
 class FlowHead(nn.Module):
-    """From a map of every frame of a clip to where its pixels go in the next, and come from.
-
-    Args:
-        in_channels: Channels of the map.
-    """
+    """From a map of every frame of a clip to where its pixels go in the next, and come from."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

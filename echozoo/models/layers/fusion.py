@@ -75,12 +75,7 @@ class FusionBlock(nn.Module):
 
 
 class SensoryUpdate(nn.Module):
-    """XMem's recurrent unit; unlike a GRU's, its candidate sees the state before it is reset.
-
-    Args:
-        in_channels: Channels of the input.
-        channels: Channels of the state.
-    """
+    """XMem's recurrent unit; unlike a GRU's, its candidate sees the state before it is reset."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()

@@ -52,9 +52,6 @@ class MixSkipFFN(nn.Module):
     """Widen, mix with the neighbours of each place, norm of the two together, GELU, narrow.
 
     The published module has two more norms, which it never uses.
-
-    Args:
-        embed_dims: Channels of a token.
     """
 
     def __init__(self, embed_dims: int) -> None:

@@ -8,13 +8,7 @@ SLOPE = 0.01  # of the leaky ReLUs
 
 
 class ConvNorm(nn.Module):
-    """3 x 3 convolution, norm of each image and channel by itself, leaky ReLU.
-
-    Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
-        stride: Of the convolution.
-    """
+    """3 x 3 convolution, norm of each image and channel by itself, leaky ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()

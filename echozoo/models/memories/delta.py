@@ -137,10 +137,6 @@ class DeltaMemory(FusedMemory):
     def read(self, state: DeltaState, keys: Keys) -> tuple[Tensor, DeltaState]:
         """Look one frame of each film up.
 
-        Args:
-            state: Of B films.
-            keys: Of B frames.
-
         Returns:
             Read-out (B, K, V, h, w), and the state.
         """

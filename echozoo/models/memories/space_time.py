@@ -119,10 +119,6 @@ class SpaceTimeMemory(FusedMemory):
     def read(self, state: SpaceTimeState, keys: Keys) -> tuple[Tensor, SpaceTimeState]:
         """Look one frame of each film up.
 
-        Args:
-            state: With at least one frame written.
-            keys: Of B frames.
-
         Returns:
             Read-out (B, K, C, h, w), and the state, which counts what was read.
         """

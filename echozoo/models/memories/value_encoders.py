@@ -61,14 +61,7 @@ class FusedValueEncoder(nn.Module):
 
 
 class PairValueEncoder(nn.Module):
-    """STM's: a ResNet-50 of its own sees image and masks and gives keys as well as values.
-
-    Args:
-        key_dims: Channels of the keys.
-        value_dims: Channels of the values.
-        base_channels: Channels of the ResNet's stem.
-        blocks: Blocks of its stages.
-    """
+    """STM's: a ResNet-50 of its own sees image and masks and gives keys as well as values."""
 
     def __init__(
         self,
@@ -109,12 +102,7 @@ class _SplitStem(nn.Module):
 
 
 class Reinforcement(nn.Module):
-    """MemSAM's: the mask itself, weighted by a softmax over the channels of the features.
-
-    Args:
-        embed_dims: Channels in and out.
-        hidden: Channels between.
-    """
+    """MemSAM's: the mask itself, weighted by a softmax over the channels of the features."""
 
     def __init__(self, embed_dims: int, hidden: int) -> None:
         super().__init__()

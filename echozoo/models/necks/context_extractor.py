@@ -20,9 +20,6 @@ class DACBlock(nn.Module):
     :math:`y = x + r(Ax) + r(PBx) + r(PBAx) + r(PCBAx)`, r the ReLU; A, B and C are 3 x 3
     convolutions of dilation 1, 3 and 5, P a 1 x 1 convolution. The branches share them. Biases
     begin at zero.
-
-    Args:
-        channels: Channels in and out.
     """
 
     def __init__(self, channels: int) -> None:

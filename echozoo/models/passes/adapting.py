@@ -63,9 +63,6 @@ def add_adapters(model: nn.Module, adapters: Sequence[dict]) -> None:
 def merge_adapters(model: nn.Module) -> nn.Module:
     """Compute away, in place, the adapters that can be, for export and inference.
 
-    Args:
-        model: The model, or a part of one.
-
     Returns:
         The same model, without adapters' parameters where all of them can be merged.
     """

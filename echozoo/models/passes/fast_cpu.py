@@ -117,9 +117,6 @@ def make_fast(model: nn.Module) -> nn.Module:
     Outputs, gradients and the keys of checkpoints stay; on other devices, in other precisions,
     and where they are compiled or exported the layers are torch's.
 
-    Args:
-        model: A model, or a part of one.
-
     Returns:
         The same model.
     """
@@ -130,9 +127,6 @@ def make_fast(model: nn.Module) -> nn.Module:
 
 def make_plain(model: nn.Module) -> nn.Module:
     """Take back what `make_fast` did, in place.
-
-    Args:
-        model: A model, or a part of one.
 
     Returns:
         The same model.

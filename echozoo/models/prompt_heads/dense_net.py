@@ -20,12 +20,7 @@ from echozoo.registry import MODELS, PROMPT_HEADS
 
 
 class Up(nn.Module):
-    """Enlarge twofold, join, convolve twice with nothing between, norm, leaky ReLU.
-
-    Args:
-        in_channels: Channels of the smaller map.
-        out_channels: Channels of the larger one, and out.
-    """
+    """Enlarge twofold, join, convolve twice with nothing between, norm, leaky ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -15,12 +15,7 @@ from echozoo.registry import PROMPT_HEADS
 
 
 class Down(nn.Module):
-    """Convolve with a stride of 2, norm, leaky ReLU.
-
-    Args:
-        in_channels: Channels in.
-        out_channels: Channels out.
-    """
+    """Convolve with a stride of 2, norm, leaky ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

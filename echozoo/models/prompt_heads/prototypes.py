@@ -145,11 +145,7 @@ class PrototypePromptHead(SAMPromptHead):
         return {"loss_prototypes": loss}
 
     def fit_published(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Resize the weights along the places; take the marks from SAM where a file has none.
-
-        Args:
-            weights: By this head's keys.
-        """
+        """Resize the weights along the places; take the marks from SAM where a file has none."""
         weights = dict(weights)
         for mark, label in ((self.others, 0), (self.asked, 1)):
             name = "asked.weight" if label else "others.weight"

@@ -80,9 +80,6 @@ class ClipSegmentorMixin(WholeFilms):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses; what is logged is their mean over the processes.
 
-        Args:
-            losses: Scalars by name.
-
         Returns:
             The sum to differentiate, and the values to log.
         """

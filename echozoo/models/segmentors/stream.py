@@ -112,10 +112,6 @@ class StreamSegmentor(PromptedSegmentor):
     def decode(self, features: Features, prompts: Prompts) -> tuple[Tensor, Tensor | None]:
         """Masks for the prompts of single frames, without memory.
 
-        Args:
-            features: Of N frames.
-            prompts: For K structures in each of them.
-
         Returns:
             Logits (N, K, h, w), and the quality that the decoder expects of each mask (N, K); of
             given masks none.
