@@ -13,7 +13,7 @@ from echozoo.registry import MODELS
 
 
 class UpBlock(nn.Sequential):
-    """Double a map: narrow to a quarter of the channels, enlarge, widen; norm and ReLU after each."""
+    """Double a map: narrow to a quarter of the channels, enlarge, widen; norm, ReLU after each."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         inner = in_channels // 4

@@ -8,7 +8,7 @@ from torch import nn
 
 
 class MLP(nn.Sequential):
-    """Map tokens (..., C) to (..., C) by way of a greater width; names are those of SAM's blocks."""
+    """Map tokens (..., C) to (..., C) by way of a greater width; names are as in SAM's blocks."""
 
     def __init__(self, embed_dims: int, hidden: int) -> None:
         lin1, lin2 = nn.Linear(embed_dims, hidden), nn.Linear(hidden, embed_dims)
