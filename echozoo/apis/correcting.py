@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from torch import Tensor
 
 from echozoo.apis.model import Embedding, LoadedModel
 from echozoo.apis.prompts import decode_frame, make_prompt
 from echozoo.evaluation.functional.overlap import dice
+from echozoo.models.segmentors.wrong_points import next_click
 
 NEVER = -1
 """What `clicks_needed` says of a structure that no click brought there."""
@@ -52,26 +52,6 @@ def correct(
         mask = decode_frame(loaded, embedding, prompt)[structure].cpu().numpy() > 0
         reached.append(_dice(mask, reference))
     return reached
-
-
-def next_click(mask: np.ndarray, reference: np.ndarray) -> tuple[tuple[int, int], int]:
-    """Say where a person would click next.
-
-    Args:
-        mask: (H, W) bool, not equal to the reference.
-        reference: (H, W) bool.
-
-    Returns:
-        (x, y), and 1 where something is missing or 0 where something is too much.
-    """
-    found = []
-    for wrong, label in ((reference & ~mask, 1), (mask & ~reference, 0)):
-        # The border of the image is one of the region too.
-        padded = np.pad(wrong.astype(np.uint8), 1)
-        inside = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        y, x = np.unravel_index(inside.argmax(), inside.shape)
-        found.append((inside[y, x], (int(x), int(y)), label))
-    return max(found)[1:]
 
 
 def clicks_needed(reached: list[float], goal: float) -> int:

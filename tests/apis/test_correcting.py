@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from echozoo.apis.correcting import NEVER, clicks_needed, correct, next_click
+from echozoo.apis.correcting import NEVER, clicks_needed, correct
+from echozoo.models.segmentors.wrong_points import next_click
 
 
 def box(x1: int, y1: int, x2: int, y2: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
 from echozoo.models.prompt_heads.base import SAMPromptHead, images_of
+from echozoo.models.prompt_heads.painting import paint_clicks
 from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import MODELS, PROMPT_HEADS
 
@@ -93,6 +94,8 @@ class LearntPromptHead(SAMPromptHead):
             boxes = points.new_zeros((*shape, 4))
         if masks is None and "coarse" in features.extra:
             masks = features.extra["coarse"][:, chosen]
+        if masks is not None:
+            masks = self._painted(masks, points, labels)
         given = Prompts(points, labels, boxes, masks, structures=tuple(chosen))
         sparse, dense, features = super().embed(features, given)
         is_corner = torch.arange(sparse.shape[2], device=sparse.device) >= points.shape[2]
@@ -101,3 +104,10 @@ class LearntPromptHead(SAMPromptHead):
         sparse = torch.where(absent, padding, sparse)
         tokens = self.tokens[chosen].to(sparse.dtype).expand(len(sparse), -1, -1, -1)
         return torch.cat([sparse, tokens], 2), dense, features
+
+    def _painted(self, masks: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+        # Points are in pixels of the nominal input, about their centres; masks are finer than the
+        # embedding by 4.
+        places = (points + 0.5) * (4 / self.stride) - 0.5
+        flat = [one.flatten(0, 1) for one in (masks, places, labels)]
+        return paint_clicks(*flat, _CERTAIN).unflatten(0, masks.shape[:2])

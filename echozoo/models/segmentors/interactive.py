@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from echozoo.errors import ConfigError
@@ -15,6 +14,7 @@ from echozoo.models.prompts import Features, Prompts
 from echozoo.models.segmentors.base import frames_of
 from echozoo.models.segmentors.promptable import PromptableSegmentor
 from echozoo.models.segmentors.prompted import references_of
+from echozoo.models.segmentors.wrong_points import enlarged, wrong_points
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
@@ -111,7 +111,7 @@ class InteractiveSegmentor(PromptableSegmentor):
         # Of a validation: of the masks alone, as no quality comes here.
         size = samples[0].gt_labels.shape[-2:]
         masks, labelled = references_of(samples, logits.shape[1], size)
-        return self.loss_function(_enlarged(logits.float(), size), masks, labelled)
+        return self.loss_function(enlarged(logits.float(), size), masks, labelled)
 
     def _add(
         self,
@@ -121,36 +121,6 @@ class InteractiveSegmentor(PromptableSegmentor):
         masks: Tensor,
         labelled: Tensor,
     ) -> None:
-        enlarged = _enlarged(logits.float(), masks.shape[-2:])
-        for name, value in self.loss_function(enlarged, masks, labelled, quality.float()).items():
+        logits = enlarged(logits.float(), masks.shape[-2:])
+        for name, value in self.loss_function(logits, masks, labelled, quality.float()).items():
             losses[name] = losses[name] + value
-
-
-def wrong_points(
-    logits: Tensor, masks: Tensor, labelled: Tensor, number: int
-) -> tuple[Tensor, Tensor]:
-    """Points where masks are wrong, as a person would click them.
-
-    Args:
-        logits: Of the masks (N, K, h, w).
-        masks: References (N, K, H, W).
-        labelled: Which of them are there (N, K) bool.
-        number: P, of points a mask.
-
-    Returns:
-        Points (N, K, P, 2) as (x, y), drawn from the wrong pixels, and their labels (N, K, P): 1
-        where something is missing, 0 where something is too much, -1 (padding) where nothing is
-        wrong or known.
-    """
-    wrong = (_enlarged(logits, masks.shape[-2:]) > 0) != (masks > 0.5)
-    wrong = (wrong & labelled[..., None, None]).flatten(2)  # N, K, H * W
-    some = wrong.any(2, keepdim=True)  # N, K, 1
-    chances = torch.where(some, wrong, True).float().flatten(0, 1)
-    drawn = torch.multinomial(chances, number, replacement=True).unflatten(0, masks.shape[:2])
-    rows = drawn.div(masks.shape[-1], rounding_mode="floor")
-    points = torch.stack([drawn % masks.shape[-1], rows], -1).float()  # (x, y)
-    return points, torch.where(some, masks.flatten(2).gather(2, drawn), -1).long()
-
-
-def _enlarged(logits: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
