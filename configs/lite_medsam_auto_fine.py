@@ -9,7 +9,6 @@ _base_ = "lite_medsam_auto.py"
 model = dict(
     frozen=(
         "backbone.*",
-        "view_head.*",
         "prompt_head.coarse.*",
         "decoder.iou_prediction_head.*",
         "decoder.output_hypernetworks_mlps.[123].*",

@@ -22,7 +22,8 @@ class LearntPromptHead(SAMPromptHead):
     """Learnt tokens a structure, and coarse masks as SAM's dense prompt; no click is needed.
 
     Clicks and boxes come on top, in the same pass: without them their tokens are SAM's padding, so
-    that the decoder knows both. A mask that is given takes the place of the coarse one.
+    that the decoder knows both. A mask that is given takes the place of the coarse one. Clicks are
+    drawn into the mask as well, see `paint_clicks`: tokens alone hardly moved an outline.
 
     Args:
         embed_dims: Channels of the embeddings.

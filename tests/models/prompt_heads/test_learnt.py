@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from echozoo.errors import ConfigError
+from echozoo.models.prompt_heads.painting import paint_clicks
 from echozoo.models.prompts import Features, Prompts
 from echozoo.registry import PROMPT_HEADS
 
@@ -45,7 +46,10 @@ def test_given_prompts_are_those_of_sam(head, features):
     boxes[1] = 0  # padding
     given = Prompts(points=points, labels=labels, boxes=boxes, structures=(1,))
     sparse, dense, _ = head.embed(features, given)
-    coarse = features.extra["coarse"][:, 1:2]
+    # A pixel of the masks is four of the image.
+    places = (points[:, 0] + 0.5) / 4 - 0.5
+    coarse = paint_clicks(features.extra["coarse"][:, 1], places, labels[:, 0], 10.0)[:, None]
+    assert not torch.equal(coarse, features.extra["coarse"][:, 1:2])
     wanted, masks = head.encoder((points[:, 0], labels[:, 0]), boxes[:, 0], coarse)
     wanted[1, 2:] = head.encoder.not_a_point_embed.weight
     torch.testing.assert_close(sparse[:, 0, :4], wanted)

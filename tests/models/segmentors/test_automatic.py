@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from echozoo.engine.scales import load_scaled
 from echozoo.errors import ConfigError
 from echozoo.models.prompts import Prompts
+from echozoo.models.segmentors.wrong_points import worst_points
 from echozoo.registry import MODELS
 from echozoo.structures import EchoDataSample
 
@@ -36,42 +37,75 @@ def samples(frames: int = 2) -> list[EchoDataSample]:
     return [EchoDataSample(metainfo=meta, gt_labels=labels, boxes=boxes)]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_training_draws_clicks_where_the_coarse_mask_is_wrong(model, monkeypatch, share):
-    model.clicked = model.boxed = share
-    model.without_coarse, model.noise = 0.0, 0.0
-    given: list[Prompts] = []
+@pytest.fixture
+def given(model, monkeypatch) -> list[Prompts]:
+    """The prompts that are decoded, with coarse masks that hold 10 columns too much of the LV."""
+    prompts: list[Prompts] = []
     decode = model.decode
-    monkeypatch.setattr(model, "decode", lambda f, p: given.append(p) or decode(f, p))
+    monkeypatch.setattr(model, "decode", lambda f, p: prompts.append(p) or decode(f, p))
     coarse = torch.full((2, 3, SIZE, SIZE), -5.0)
-    coarse[:, 0, 4:12, 4:30] = 5  # 10 columns too much of the LV, nothing of the rest
+    coarse[:, 0, 4:12, 4:30] = 5
     monkeypatch.setattr(
         model.prompt_head,
         "look",
         lambda f: type(f)(f.maps, f.num_frames, f.images, {"coarse": coarse}),
     )
+    model.without_coarse = 0.0
+    return prompts
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_boxes_are_given_to_a_share_of_the_structures(model, given, share):
+    model.clicked, model.boxed = 0.0, share
     losses = model(torch.rand(1, 2, 1, SIZE, SIZE), samples(), mode="loss")
     assert all(torch.isfinite(value) for value in losses.values())
     (prompts,) = given
-    if share == 0:
-        assert (prompts.labels == -1).all()
-        assert (prompts.boxes == 0).all()
-        return
-    assert (prompts.boxes == samples()[0].boxes).all()
-    assert (prompts.labels[:, 0] == 0).all()
-    assert (prompts.labels[:, 1:] == 1).all()
-    x, y = prompts.points[:, 0].flatten(0, 1).T
-    assert ((x >= 20) & (x < 30) & (y >= 4) & (y < 12)).all()
+    assert prompts.kinds == {"boxes"}
+    assert (prompts.boxes == share * samples()[0].boxes).all()
+
+
+def test_each_round_clicks_where_the_last_mask_is_most_wrong(model, given, monkeypatch):
+    model.clicked, model.max_clicks, model.bend = 1.0, 3, 0.0
+    monkeypatch.setattr("random.randint", lambda low, high: high)
+    answers: list[torch.Tensor] = []
+    decode = model.decode
+
+    def remembered(features, prompts):
+        answers.append(decode(features, prompts)[0])
+        return answers[-1], None
+
+    monkeypatch.setattr(model, "decode", remembered)
+    losses = model(torch.rand(1, 2, 1, SIZE, SIZE), samples(), mode="loss")
+    assert [one.kinds for one in given] == [{"boxes"}] + [{"boxes", "points"}] * 3
+    labels = samples()[0].gt_labels
+    wanted = torch.stack([labels == number for number in (1, 2, 3)], 1).float()  # 2, 3, H, W
+    for number, (prompts, before) in enumerate(zip(given[1:], answers, strict=False)):
+        assert prompts.points.shape == (2, 3, number + 1, 2)
+        if number:
+            assert (prompts.points[:, :, :number] == given[number].points).all()
+        points, said = worst_points(before, wanted, torch.ones(2, 3, dtype=torch.bool))
+        assert (prompts.points[:, :, number:] == points).all()
+        assert (prompts.labels[:, :, number:] == said).all()
+    losses["loss_dice"].backward()
+    assert [one.requires_grad for one in answers] == [False, False, False, True]
 
 
 def test_coarse_masks_err_and_are_absent_in_training_alone(model):
     features = model.encode(torch.rand(2, 1, SIZE, SIZE))
-    coarse = torch.zeros(2, 3, SIZE, SIZE)
+    coarse = torch.full((2, 3, SIZE, SIZE), -4.0)
+    coarse[..., 16:] = 4  # x
     features = type(features)(features.maps, 2, features.images, {"coarse": coarse})
     model.without_coarse = 1.0
-    assert not model._spoilt(features).extra
+    assert not model._spoilt(features, bend=0.0).extra
     model.without_coarse, model.noise = 0.0, 2.0
-    assert 0 < model._spoilt(features).extra["coarse"].abs().amax() < 10
+    spoilt = model._spoilt(features, bend=0.0).extra["coarse"]
+    assert 0 < (spoilt - coarse).abs().amax() < 10
+    model.noise = 0.0
+    bent = model._spoilt(features, bend=0.1).extra["coarse"]
+    assert bent.abs().amax() <= 4
+    moved = ((bent > 0).sum(-1) - 16).float()  # px, 2, 3, H
+    assert 0 < moved.abs().mean() < 8
+    assert moved.std(-1).amax() > 0  # bent, not shifted
 
 
 @torch.no_grad()
