@@ -20,7 +20,7 @@ _tokens = {
 }
 # Trained on clips from ED to ES with labels of both, tested on whole films.
 _all_frames = {"test_dataloader.dataset.spread": False, "test_dataloader.dataset.labels": "all"}
-rows = [
+_rows = [
     dict(name="U-Net", config="unet.py"),
     dict(name="SAMUS", config="samus.py"),
     dict(name="SAMUS + ST-Adapter", config="samus_st_adapter.py"),
@@ -33,6 +33,20 @@ rows = [
     dict(name="XMem, first masks given", config="xmem.py"),
     dict(name="XMem++, masks of both ends given", config="xmem_pp.py"),
     dict(name="CLAS, labels of both ends", config="clas.py", options=_all_frames),
+]
+# Each trained network once more, its outlines smoothed along time.
+rows = [
+    one
+    for row in _rows
+    for one in (
+        row,
+        dict(
+            name=row["name"] + ", smoothed",
+            averages=(row["name"],),
+            postprocess=("WhittakerSmoother",),
+            baseline=row["name"],
+        ),
+    )
 ]
 
 notes = (

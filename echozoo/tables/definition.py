@@ -12,6 +12,7 @@ from mmengine.config import Config
 from echozoo import zoo
 from echozoo.engine.config_options import closest
 from echozoo.errors import ConfigError
+from echozoo.registry import POSTPROCESSING
 from echozoo.tables.quantities import QUANTITIES
 
 
@@ -27,7 +28,9 @@ class Row:
         starts_from: Row, or config, whose trained weights this one starts from.
         trains: False for a model that is only tested, with its published weights.
         averages: Rows whose models' probabilities are averaged, seed by seed, in place of a
-            config; of the first are the data and the post-processing.
+            config; of the first are the data and the post-processing. One row alone is tested
+            once more, with ``postprocess``.
+        postprocess: Steps for the predictions, in place of those of the averaged rows' configs.
         baseline: Row to compare this one with; None is the table's.
     """
 
@@ -38,6 +41,7 @@ class Row:
     starts_from: str | None = None
     trains: bool = True
     averages: tuple[str, ...] = ()
+    postprocess: tuple[str, ...] = ()
     baseline: str | None = None
 
 
@@ -118,6 +122,8 @@ def _row(values: dict[str, Any], path: Path, rows: Sequence[dict[str, Any]]) -> 
     where = f"{path}: row {name!r}"
     if isinstance(values, dict) and values.get("averages"):
         values = _averaged(values, where, rows)
+    elif isinstance(values, dict) and values.get("postprocess"):
+        raise ConfigError(f"{where}: postprocess: wanted beside averages, which names the row")
     _check_keys(values, Row, set(), where)
     folders = (path.parent, path.parent.parent, zoo.CONFIGS)
     places = [folder / values["config"] for folder in folders]
@@ -136,12 +142,15 @@ def _averaged(values: dict[str, Any], where: str, rows: Sequence[dict[str, Any]]
     members = {one["name"]: one for one in rows if not one.get("averages")}
     _check_known(where, "row to average", values["averages"], members)
     first = members[values["averages"][0]]
-    if len(values["averages"]) < 2 or not all(
-        members[name].get("trains", True) for name in values["averages"]
-    ):
-        raise ConfigError(f"{where}: averages: wanted two rows or more, of models that train")
+    steps = tuple(values.get("postprocess", ()))
+    POSTPROCESSING.import_from_location()
+    _check_known(where, "step", steps, POSTPROCESSING.module_dict)
+    if len(values["averages"]) < 2 and not steps:
+        raise ConfigError(f"{where}: averages: wanted two rows or more, or one and postprocess")
+    if not all(members[name].get("trains", True) for name in values["averages"]):
+        raise ConfigError(f"{where}: averages: wanted rows of models that train")
     own = {"config": first["config"], "options": first.get("options", {}), "trains": False}
-    return {**values, **own, "averages": tuple(values["averages"])}
+    return {**values, **own, "averages": tuple(values["averages"]), "postprocess": steps}
 
 
 def _check_keys(values: Any, kind: type, given: set[str], where: str) -> None:

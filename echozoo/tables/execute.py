@@ -52,8 +52,7 @@ class Workshop:
             before.append(str(run.folder) if run.weights is None else run.weights)
         places = ["--data-root", self.data_root, "--work-dir", str(run.folder)]
         options = [*run.options(), *places, *(["--resume"] if step == TRAIN else [])]
-        if run.averages:
-            options += ["--average", *(str(other.folder) for other in run.averages[1:])]
+        options += run.test_options([other.folder for other in run.averages])
         if self.gpus > 1:
             port = os.environ.get("PORT", "29500")
             count = [f"--nproc-per-node={self.gpus}", f"--master-port={port}"]
@@ -144,6 +143,7 @@ def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
     record.hardware, record.processes = machine(), workshop.gpus
     cores = (os.cpu_count() or 1) // workshop.gpus
     record.threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores))
+    record.save(run.folder)
     log = run.folder / f"{step}.log"
     with log.open("ab") as file:
         begin = file.tell()
@@ -185,7 +185,6 @@ def _wait(
 ) -> None:
     """Wait for a process at most so long, and save how long that was."""
     begin, field = time.monotonic(), f"{step}_seconds"
-    record.save(folder)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:

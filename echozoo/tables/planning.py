@@ -91,15 +91,17 @@ def _average(
     """Plan the test of an average, beside the runs of its members."""
     rows = {one.name: one for one in table.rows}
     members = tuple(_run(table, rows[name], seed, settings, fold) for name in row.averages)
-    names = "+".join(member.config.stem for member in members)
-    exact = json.dumps([member.name for member in members])
+    names = "+".join([*(member.config.stem for member in members), *row.postprocess])
+    exact = json.dumps([*(member.name for member in members), *row.postprocess])
     tag = hashlib.sha256(exact.encode()).hexdigest()[:6]
+    kind = "average" if len(members) > 1 else "again"
     return replace(
         members[0],
-        folder=settings.folder / f"average-{names}-{tag}" / f"seed{seed}",
+        folder=settings.folder / f"{kind}-{names}-{tag}" / f"seed{seed}",
         starts_from=None,
         weights=str(members[0].folder),
         averages=members,
+        postprocess=row.postprocess,
     )
 
 

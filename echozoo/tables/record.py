@@ -93,8 +93,7 @@ def new_record(run: Run, processes: int = 1) -> RunRecord:
     made = origin()
     parent = run.starts_from and run.starts_from.name
     options = [*run.options(parent), "--data-root", PATH]
-    if run.averages:
-        options += ["--average", *(other.name for other in run.averages[1:])]
+    options += run.test_options([other.name for other in run.averages])
     trains = run.weights is None
     tested = [FOLDER if trains else run.averages[0].name if run.averages else run.weights]
     parameters, trainable = run.parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,8 @@ class Run:
         weights: Published weights to test without training, "" for a model that has none; None
             trains.
         averages: Runs whose models are averaged in a test; the first one's folder is ``weights``.
+            One alone is tested once more, with other ``postprocess``.
+        postprocess: Steps of that test, in place of the config's.
         fold: Of the data, for a cross-validation.
     """
 
@@ -87,6 +89,7 @@ class Run:
     starts_from: Run | None = None
     weights: str | None = None
     averages: tuple[Run, ...] = ()
+    postprocess: tuple[str, ...] = ()
     fold: int | None = None
 
     @property
@@ -114,6 +117,17 @@ class Run:
             *(["--cfg-options", *cfg_options] if cfg_options else []),
             *(["--amp", self.amp] if self.amp else []),
             *["--seed", str(self.seed)],
+        ]
+
+    def test_options(self, members: Sequence[str | Path]) -> list[str]:
+        """Return what echozoo test takes beyond `options`: other members, steps.
+
+        Args:
+            members: How to name the runs that are averaged.
+        """
+        return [
+            *(["--average", *map(str, members[1:])] if members[1:] else []),
+            *(["--postprocess", *self.postprocess] if self.postprocess else []),
         ]
 
     def read_config(self) -> Config:
@@ -153,6 +167,8 @@ class Run:
         content.pop("scale", None)  # its values are there; earlier versions kept no name
         if self.averages:
             content["averages"] = [run.fingerprint for run in self.averages]
+        if self.postprocess:
+            content["postprocess"] = self.postprocess
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

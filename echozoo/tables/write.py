@@ -214,7 +214,9 @@ def _seeds(records: Sequence[RunRecord]) -> str:
 
 def _config_cell(row: Row) -> str:
     if row.averages:
-        return f"the mean of {' and '.join(row.averages)}"
+        models = " and ".join(row.averages)
+        models = f"the mean of {models}" if len(row.averages) > 1 else f"trained as {models}"
+        return ", ".join([models, *row.postprocess])
     options = "".join(f", {key}={value}" for key, value in row.options.items())
     start = f", starts from {row.starts_from}" if row.starts_from else ""
     return f"`{shown(row.config)}`{options}{start}"

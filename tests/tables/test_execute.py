@@ -242,14 +242,20 @@ def test_an_average_is_tested_after_its_members(write_definition, workshop, tmp_
         {"name": "plain", "config": "unet.py"},
         {"name": "timely", "config": "samus_tra.py"},
         {"name": "both", "averages": ("timely", "plain")},
+        {"name": "filled", "averages": ("plain",), "postprocess": ["FillHoles", "CloseGap"]},
     ]
     definition = read_definition(write_definition(rows=rows, baseline=None))
     table = plan_table(definition, Settings(tmp_path / "runs", "phantom", "tiny"))
-    plain, timely, both = (row.runs[0] for row in table.rows)
+    plain, timely, both, filled = (row.runs[0] for row in table.rows)
     command = workshop.command(both, "test")
     assert command[2:5] == ["test", str(timely.config), str(timely.folder)]
     assert command[-2:] == ["--average", str(plain.folder)]
     assert both.parameters == (plain.parameters[0] + timely.parameters[0], 0)
+    command = workshop.command(filled, "test")
+    assert command[2:5] == ["test", str(plain.config), str(plain.folder)]
+    assert command[-3:] == ["--postprocess", "FillHoles", "CloseGap"]
+    assert filled.parameters == (plain.parameters[0], 0)
+    assert filled.fingerprint != plain.fingerprint
     behave(plain, "sys.exit('error: no')")
     behave(both, "tool = 'average'\nassert arguments[1] != str(folder)\nsys.exit()")
     failures = execute(runs_of([table.rows[2]]), workshop, lambda line: None)

@@ -52,18 +52,29 @@ def test_folds_are_runs_of_a_seed(write_definition) -> None:
 
 
 @pytest.mark.parametrize(
-    ("averages", "said"),
+    ("row", "said"),
     [
-        (("plain", "plane"), "no row to average is named 'plane'; did you mean plain"),
-        (("plain",), "averages: wanted two rows or more, of models that train"),
-        (("plain", "tested"), "averages: wanted two rows or more, of models that train"),
+        (
+            {"averages": ("plain", "plane")},
+            "no row to average is named 'plane'; did you mean plain",
+        ),
+        ({"averages": ("plain",)}, "averages: wanted two rows or more, or one and postprocess"),
+        ({"averages": ("plain", "tested")}, "averages: wanted rows of models that train"),
+        (
+            {"averages": ("plain",), "postprocess": ("FilHoles",)},
+            "no step is named 'FilHoles'; did you mean FillHoles",
+        ),
+        (
+            {"config": "unet.py", "postprocess": ("FillHoles",)},
+            "postprocess: wanted beside averages",
+        ),
     ],
 )
-def test_what_cannot_be_averaged(write_definition, averages, said) -> None:
+def test_what_cannot_be_averaged_or_tested_again(write_definition, row, said) -> None:
     rows = [
         {"name": "plain", "config": "unet.py"},
         {"name": "tested", "config": "sam.py", "trains": False},
-        {"name": "both", "averages": averages},
+        {"name": "both", **row},
     ]
     with pytest.raises(ConfigError, match=said):
         plan(write_definition(rows=rows))
