@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,8 @@ class EjectionFractionMetric(CaseMetric):
         Returns:
             Metrics without prefix.
         """
-        patients = patient_results(merge_clips(results), self.step)
+        rows = merge_clips(results)
+        patients = patient_results(rows, self.step)
         informed = [patient for patient in patients if patient.info is not None]
         comparison = self._compare([(p.predicted, p.reference) for p in patients])
         with_info = self._compare([(p.predicted_as_info, p.info) for p in informed])
@@ -120,8 +121,10 @@ class EjectionFractionMetric(CaseMetric):
         if self.report:
             title = f"predicted against reference masks, {_named(methods)}, step {self.step}"
             print_log(f"\n{report.agreement_table(title, comparison)}", logger="current")
-            if note := given_note(results)[1]:
-                print_log(note, logger="current")
+            unseen = {row["patient"] for row in rows} - {one.patient for one in patients}
+            for note in (given_note(results)[1], *_without_ef(patients, len(unseen))):
+                if note:
+                    print_log(note, logger="current")
             if informed:
                 title = f"predicted against {informed[0].info.method}, {len(informed)} patients"
                 print_log(f"\n{report.agreement_table(title, with_info)}", logger="current")
@@ -235,6 +238,17 @@ def _pairs(found: dict, view: str) -> dict[str, tuple[Disks, Disks]] | None:
     if any(row is None or math.isnan(row["reference"].length_mm) for row in rows):
         return None
     return {side: tuple(row[side] for row in rows) for side in ("prediction", "reference")}
+
+
+def _without_ef(patients: list[PatientResult], unseen: int) -> Iterator[str]:
+    """Say how many patients have no EF, and why: a table without them looks as good as any."""
+    if count := sum(not patient.measured for patient in patients):
+        yield (
+            f"no EF, since no ventricle is predicted at ED or at ES: {count} of {len(patients)}"
+            " patients; they are in no number above"
+        )
+    if unseen:
+        yield f"left out, since no reference shows a ventricle at ED and ES: {unseen} patients"
 
 
 def _named(methods: Counter[str]) -> str:

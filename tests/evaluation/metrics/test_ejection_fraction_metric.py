@@ -119,6 +119,22 @@ def test_an_empty_prediction_has_no_ef_and_is_counted() -> None:
     assert found["ef_mae_pp"] == rest["ef_mae_pp"]
 
 
+def test_who_has_no_ef_is_said(monkeypatch) -> None:
+    printed: list[str] = []
+    monkeypatch.setattr(f"{MODULE}.print_log", lambda text, logger: printed.append(text))
+    clips = samples(3)
+    for clip in clips[:4]:
+        clip.pred_masks.zero_()
+    clips[4].native_labels.zero_(), clips[5].native_labels.zero_()
+    found = evaluate(clips)
+    assert (found["num_patients"], found["num_without_ef"]) == (2, 2)
+    assert printed[-2].startswith("no EF, since no ventricle is predicted at ED or at ES: 2 of 2 ")
+    assert printed[-1] == "left out, since no reference shows a ventricle at ED and ES: 1 patients"
+    printed.clear()
+    evaluate(samples(1))
+    assert len(printed) == 1
+
+
 def test_of_unknown_spacing_there_is_an_ef_and_no_volume() -> None:
     known = evaluate([sample_of(0, "4CH", spacing=(1.0, 1.0))])
     found = evaluate([sample_of(0, "4CH", spacing=None)])
