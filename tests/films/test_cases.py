@@ -54,6 +54,7 @@ CASES = [  # name, frames, darkest and brightest, spacing, in its notes
     ("hostile/dicom_frametime_abc.dcm", 3, (15, 223), (0.4, 0.3), ""),
     ("hostile/dicom_bitsstored_two.dcm", 3, (15, 223), (0.4, 0.3), ""),
     ("hostile/dicom_numberofframes_abc.dcm", 3, (15, 223), (0.4, 0.3), "says abc"),
+    ("hostile/dicom_deflated_100MB.dcm", 1, (0, 0), (0.4, 0.3), "more bytes behind its frames"),
     ("hostile/inner.avi", 6, None, None, ""),
     ("interlaced.mp4", 20, None, None, ""),
     ("e6.jpg", 1, None, None, ""),

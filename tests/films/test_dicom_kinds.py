@@ -179,6 +179,13 @@ def test_the_frames_that_are_there(told, tmp_path):
     assert film.notes[0] == f"5 frames are there, its header says {says}: all of them are taken"
 
 
+def test_bytes_behind_the_frames_are_no_frames(tmp_path):
+    write_dicom(tmp_path / "a.dcm", FILM, PixelData=FILM.tobytes() * 9 + bytes(700))
+    film = open_film(tmp_path / "a.dcm")
+    np.testing.assert_array_equal(film.frames(), FILM)
+    assert film.notes[0] == f"{FILM.size * 8 + 700} more bytes behind its frames"
+
+
 @pytest.mark.parametrize("constant", [None, "33"])
 def test_uneven_frame_times(constant, tmp_path):
     tags = dict(FrameTimeVector=[0, 40, 40, 40, 90], FrameIncrementPointer=0x00181065)

@@ -136,7 +136,11 @@ def _transfer_syntax(file: FilmFile, header: Any) -> Any:
 def _count_frames(
     file: FilmFile, header: Any, pixels: Pixels, options: dict[str, Any], notes: list[str]
 ) -> int:
-    """The frames that are there, whatever NumberOfFrames says; a note where it says otherwise."""
+    """The frames that are there, whatever NumberOfFrames says; a note where it says otherwise.
+
+    Native pixels that go on behind the frames that are told, and are no whole number of frames, are
+    something else: those frames are all.
+    """
     told = heads.whole(header, "NumberOfFrames", 0)
     if options["transfer_syntax_uid"].is_encapsulated:
         found = _count_encapsulated(file, pixels, options, told)
@@ -152,7 +156,10 @@ def _count_frames(
         bits = options["rows"] * options["columns"] * samples * options["bits_allocated"]
         if pixels.length * 8 < bits:
             raise truncated(file.path, pixels.length, -(-bits // 8))
-        found = pixels.length * 8 // bits
+        found, rest = divmod(pixels.length * 8, bits)
+        if 0 < told < found and rest > 8:  # more than the byte that makes a length even
+            found = told
+            notes.append(f"{pixels.length - -(-found * bits // 8)} more bytes behind its frames")
     if found != told:
         says = told or heads.text(header, "NumberOfFrames") or "nothing"
         if told or found > 1:
