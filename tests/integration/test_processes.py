@@ -36,7 +36,9 @@ def train(rank: int, processes: int, port: int, name: str, data: str, folder: st
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
     launch.add_options(parser)
-    options = f"--scale tiny --data-root {data} --work-dir {folder}/{processes}"
+    os.environ["ECHONET_ROOT"] = f"{data}/echonet"
+    layout = "echonet" if name.endswith("_echonet") else "camus"
+    options = f"--scale tiny --data-root {data}/{layout} --work-dir {folder}/{processes}"
     options += f" --dataset clip_length=2 --launcher {'pytorch' if processes > 1 else 'none'}"
     options += f" --cfg-options train_dataloader.batch_size={BATCH // processes}"
     options += " train_dataloader.num_batch_per_epoch=1 train_dataloader.num_workers=0"
@@ -74,8 +76,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("processes") / "data"
-    write_phantom(root, PhantomOptions(patients=6, seed=0, spacing=1.5, frames=(3, 4)), processes=1)
+    root = tmp_path_factory.mktemp("processes")
+    for layout in ("camus", "echonet"):
+        options = PhantomOptions(6, seed=0, spacing=1.5, frames=(3, 4), layout=layout)
+        write_phantom(root / layout, options)
     return root
 
 
