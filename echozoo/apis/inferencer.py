@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -25,6 +25,7 @@ from echozoo.apis.model import LoadedModel
 from echozoo.apis.outcomes import Inference, SegmentedFilm, Task, gather, sort_outcomes
 from echozoo.apis.overview import write_overview
 from echozoo.apis.prompt_files import (
+    Entries,
     FilmPrompts,
     choose_prompts,
     prompts_inside,
@@ -70,8 +71,9 @@ class EchoInferencer:
         fast_cpu: On a CPU, compute layers in its own way.
         postprocess: Steps, as in a config's ``postprocessing``; None leaves the config's own.
         prompts: For models that need prompts, here or at each call: a dict or a JSON file with
-            clicks and boxes on one frame (of each film), carried through the film; a label map as
-            previous mask; or "automatic" with ``coarse``. "auto" where the model needs none.
+            clicks and boxes on one frame (of each film), or a list of these, carried through the
+            film; a label map as previous mask; or "automatic" with ``coarse``. "auto" where the
+            model needs none.
         coarse: A work folder, or config and checkpoint, of a model without prompts, whose masks
             prompt this one.
         progress: Whether to show a progress bar.
@@ -97,7 +99,7 @@ class EchoInferencer:
         compile: bool = False,
         fast_cpu: bool = True,
         postprocess: Sequence[dict] | None = None,
-        prompts: str | Path | Mapping = "auto",
+        prompts: str | Path | Entries = "auto",
         coarse: str | Path | Sequence[str | Path] | None = None,
         progress: bool = True,
         crop: bool = True,
@@ -124,7 +126,7 @@ class EchoInferencer:
         self.batch_size, self.progress = batch_size, progress
         self.crop, self.force, self.view = crop, force, view
         self.coarse = self._load_coarse(coarse, device, amp) if coarse is not None else None
-        if isinstance(prompts, Mapping) or str(prompts) != "auto":
+        if not isinstance(prompts, str) or prompts != "auto":
             _ = self._prompts  # what is wrong with them is said at once
 
     def __call__(
@@ -139,7 +141,7 @@ class EchoInferencer:
         dicom_sr: bool = False,
         as_camus: bool = False,
         anonymous: bool = False,
-        prompts: str | Path | Mapping | None = None,
+        prompts: str | Path | Entries | None = None,
     ) -> Inference:
         """Segment a film, a folder of films, what is in memory, or a list of these.
 
@@ -272,11 +274,11 @@ class EchoInferencer:
         return SegmentedFilm(summary, task.folder, whole, measures)
 
     @cached_property
-    def _prompts(self) -> tuple[Mapping, Path] | None:
+    def _prompts(self) -> tuple[Entries, Path] | None:
         """The prompts of all films and the folder that they are relative to, None without."""
         return choose_prompts(self._made_with["prompts"], self.loaded, self.coarse)
 
-    def _prompted_by(self, prompts: str | Path | Mapping) -> EchoInferencer:
+    def _prompted_by(self, prompts: str | Path | Entries) -> EchoInferencer:
         """The same with other prompts; it shares the model."""
         other = copy(self)
         for name in ("_prompts", "_recipe"):
@@ -284,7 +286,7 @@ class EchoInferencer:
         other._made_with = {**self._made_with, "prompts": prompts}
         return other
 
-    def _prompted(self, film: EchoFilm) -> tuple[EchoFilm, FilmPrompts | None]:
+    def _prompted(self, film: EchoFilm) -> tuple[EchoFilm, list[FilmPrompts] | None]:
         """The film with its prompts: all of it where they lie outside of its sector."""
         if not self._prompts:
             return film, None
@@ -297,7 +299,7 @@ class EchoInferencer:
         return film, inside
 
     def _segment(
-        self, film: EchoFilm, prompts: FilmPrompts | None, view: View, bar: Progress
+        self, film: EchoFilm, prompts: Sequence[FilmPrompts] | None, view: View, bar: Progress
     ) -> tuple[LabelStore, Measures]:
         store = LabelStore((film.num_frames, *(film.whole or film).size))
         rounds = self.loaded.model.postprocessing.rounds
@@ -316,10 +318,11 @@ class EchoInferencer:
         self,
         film: EchoFilm,
         store: LabelStore,
-        prompts: FilmPrompts | None,
+        prompts: Sequence[FilmPrompts] | None,
         view: View,
     ) -> Measures:
-        sought = prompts.structures if prompts else self.loaded.structures
+        prompted = {name for one in prompts or () for name in one.structures}
+        sought = prompted or self.loaded.structures
         structures = tuple(name for name in self.loaded.structures if name in sought)
         outside = outside_sector(film)
         frames = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,15 +16,18 @@ from echozoo.apis.session import ClickSession
 from echozoo.datasets.anatomy import label_values, split_labels
 from echozoo.datasets.films import tiling_windows
 from echozoo.datasets.shared_frames import own_frames
+from echozoo.errors import ConfigError
 from echozoo.films.film import EchoFilm
 
 FRAMES_A_PASS = 8
+
+Masks = Mapping[str, np.ndarray]
 
 
 def label_film(
     loaded: LoadedModel,
     film: EchoFilm,
-    prompts: FilmPrompts | None = None,
+    prompts: Sequence[FilmPrompts] | None = None,
     coarse: LoadedModel | None = None,
     batch_size: int = FRAMES_A_PASS,
 ) -> Labelled:
@@ -32,7 +36,7 @@ def label_film(
     Args:
         loaded: The model.
         film: The film.
-        prompts: What is known of one frame, to be carried; a model that needs prompts needs it.
+        prompts: What is known of some frames, to be carried; a model that needs prompts needs it.
         coarse: In place of ``prompts``: an automatic model, whose masks prompt each frame.
         batch_size: Frames of a pass of a model that has no clips of its own.
 
@@ -73,15 +77,43 @@ def _alone(loaded: LoadedModel, film: EchoFilm, batch_size: int) -> Labelled:
             yield index, table[labels[indices.index(index)]]
 
 
-def _carried(session: ClickSession, prompts: FilmPrompts) -> Labelled:
-    """Segment the prompted frame, and carry its masks through the film both ways."""
-    frame, film = prompts.frame, session.film
-    first = session.segment_all(frame, prompts.structures)
-    if first.any():
-        masks = split_labels(first, tuple(prompts.structures))
-        yield from session.carry(frame, masks, prompts.structures)
-    else:
+def _carried(session: ClickSession, prompts: Sequence[FilmPrompts]) -> Labelled:
+    """Segment the prompted frames, and carry their masks through the film, as the page does.
+
+    It starts at the first frame that prompts all structures; what another frame does not prompt is
+    what is carried there from frames that do.
+
+    Raises:
+        ConfigError: No frame prompts all structures.
+    """
+    film, names = session.film, {name for one in prompts for name in one.structures}
+    whole = [one for one in prompts if one.structures.keys() == names]
+    if not whole:
+        raise ConfigError(
+            f"{film.name}: no frame prompts all of {', '.join(sorted(names))}, wanted one that does"
+        )
+    known = {}
+    for one in prompts:
+        labels = session.segment_all(one.frame, one.structures)
+        known[one.frame] = split_labels(labels, tuple(one.structures))
+    start = next((one for one in whole if any(m.any() for m in known[one.frame].values())), None)
+    if start is None:
         yield from ((index, np.zeros(film.size, np.uint8)) for index in range(film.num_frames))
+        return
+    carry = partial(session.carry, start.frame, known.pop(start.frame), start.structures)
+    parts = known.keys() - {one.frame for one in whole}
+    if parts:
+        there = {frame: masks for frame, masks in known.items() if frame not in parts}
+        below = {frame: labels for frame, labels in carry(there) if frame in parts}
+        for frame, labels in below.items():
+            known[frame] = _over(known[frame], split_labels(labels, tuple(start.structures)))
+    yield from carry(known)
+
+
+def _over(above: Masks, below: Masks) -> Masks:
+    """Masks (H, W) bool of a frame, and those that are missing of others, beside them."""
+    taken = np.logical_or.reduce([*above.values()])
+    return {name: above.get(name, mask & ~taken) for name, mask in below.items()}
 
 
 def _prompted_by(coarse: LoadedModel, session: ClickSession, batch_size: int) -> Labelled:

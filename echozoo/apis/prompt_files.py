@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from echozoo.films.io import IMAGE_SUFFIXES
 FORM = '{"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}'
 _KEYS = ("point", "points", "labels", "box")
 
+Entries = Mapping | Sequence[Mapping]
+
 
 @dataclass(frozen=True)
 class FilmPrompts:
@@ -41,20 +43,21 @@ class FilmPrompts:
     structures: dict[str, StructurePrompt]
 
 
-def read_prompts(source: Mapping | str | Path) -> tuple[Mapping, Path]:
-    """Read prompts: a dict, a JSON file, or a label map for the first frame.
+def read_prompts(source: Entries | str | Path) -> tuple[Entries, Path]:
+    """Read prompts: a dict or a list, a JSON file, or a label map for the first frame.
 
     Args:
-        source: The prompts of one film (see `FORM`; ``"mask": FILE`` takes a label map), or of
-            several by the names of their files.
+        source: The prompts of one film (see `FORM`; ``"mask": FILE`` takes a label map), a list of
+            these where several of its frames are prompted, or such of several films by the names
+            of their files.
 
     Returns:
-        The dict, and the folder that file names in it are relative to.
+        The dict or list, and the folder that file names in it are relative to.
 
     Raises:
         ConfigError: The file is absent or no JSON of this form.
     """
-    if isinstance(source, Mapping):
+    if isinstance(source, (Mapping, list, tuple)):
         return source, Path()
     path = Path(source).expanduser()
     if path.name.endswith(IMAGE_SUFFIXES):
@@ -65,14 +68,14 @@ def read_prompts(source: Mapping | str | Path) -> tuple[Mapping, Path]:
         raise ConfigError(f"{path}: prompts cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: prompts are no JSON ({error}); wanted {FORM}") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, (dict, list)):
         raise ConfigError(f"{path}: prompts are a {type(content).__name__}, wanted {FORM}")
     return content, path.parent
 
 
 def choose_prompts(
-    prompts: str | Path | Mapping, loaded: LoadedModel, coarse: LoadedModel | None
-) -> tuple[Mapping, Path] | None:
+    prompts: str | Path | Entries, loaded: LoadedModel, coarse: LoadedModel | None
+) -> tuple[Entries, Path] | None:
     """The prompts that were given; None where the model or another one makes them.
 
     Args:
@@ -83,7 +86,7 @@ def choose_prompts(
     Raises:
         ConfigError: The model needs prompts and has none, or needs none and has some.
     """
-    given = isinstance(prompts, Mapping) or str(prompts) not in ("auto", "automatic")
+    given = not isinstance(prompts, (str, Path)) or str(prompts) not in ("auto", "automatic")
     name = type(loaded.model).__name__
     if coarse and loaded.automatic:
         raise ConfigError(f"{name} needs no prompts: leave the coarse model out")
@@ -103,8 +106,8 @@ def choose_prompts(
 
 
 def prompts_of_film(
-    source: Mapping, folder: Path, loaded: LoadedModel, film: EchoFilm
-) -> FilmPrompts:
+    source: Entries, folder: Path, loaded: LoadedModel, film: EchoFilm
+) -> list[FilmPrompts]:
     """Choose and check the prompts of one film.
 
     Args:
@@ -113,26 +116,30 @@ def prompts_of_film(
         loaded: The model.
         film: The film.
 
+    Returns:
+        Of each frame that is prompted, the first frame first.
+
     Raises:
         ConfigError: There are none for this film, or it or the model cannot take them.
     """
-    entry = _entry(source, film)
-    frame = entry.get("frame", 0)
-    check_frame(film, frame)
-    structures: dict[str, StructurePrompt] = {}
-    if "mask" in entry:
-        structures |= _from_label_map(folder / str(entry["mask"]), loaded, film, frame)
-    for name, value in entry.items():
-        if name not in ("frame", "mask"):
-            structures[name] = _from_entry(name, value, film)
-    for name, prompt in structures.items():
-        check_prompt(loaded, film, frame, name, prompt)
-    if not structures:
-        raise ConfigError(f"{film.name}: no structure is prompted; wanted {FORM}")
-    return FilmPrompts(frame, structures)
+    found: dict[int, dict[str, StructurePrompt]] = {}
+    for entry in _entries(source, film):
+        frame = entry.get("frame", 0)
+        check_frame(film, frame)
+        structures = found.setdefault(frame, {})
+        if "mask" in entry:
+            structures |= _from_label_map(folder / str(entry["mask"]), loaded, film, frame)
+        for name, value in entry.items():
+            if name not in ("frame", "mask"):
+                structures[name] = _from_entry(name, value, film)
+        for name, prompt in structures.items():
+            check_prompt(loaded, film, frame, name, prompt)
+        if not structures:
+            raise ConfigError(f"{film.name}: no structure is prompted; wanted {FORM}")
+    return [FilmPrompts(frame, found[frame]) for frame in sorted(found)]
 
 
-def prompts_inside(prompts: FilmPrompts, film: EchoFilm) -> FilmPrompts | None:
+def prompts_inside(prompts: Sequence[FilmPrompts], film: EchoFilm) -> list[FilmPrompts] | None:
     """Prompts of a whole film as those of its sector; None where one lies outside of that.
 
     Args:
@@ -141,31 +148,39 @@ def prompts_inside(prompts: FilmPrompts, film: EchoFilm) -> FilmPrompts | None:
     """
     corner = np.array(film.place[::-1], np.float32)  # (x, y)
     size = np.array(film.size[::-1])
-    moved = {}
-    for name, prompt in prompts.structures.items():
-        box = None if prompt.box is None else prompt.box - np.tile(corner, 2)
-        mask = None if prompt.mask is None else film.inside(prompt.mask)
-        places = [prompt.points - corner, *([] if box is None else [box.reshape(2, 2)])]
-        if any(((one < -0.5) | (one > size - 0.5)).any() for one in places):
-            return None
-        if mask is not None and mask.sum() < prompt.mask.sum():
-            return None
-        moved[name] = StructurePrompt(places[0], prompt.labels, box, mask)
-    return FilmPrompts(prompts.frame, moved)
+    moved = [FilmPrompts(one.frame, {}) for one in prompts]
+    for one, inside in zip(prompts, moved, strict=True):
+        for name, prompt in one.structures.items():
+            box = None if prompt.box is None else prompt.box - np.tile(corner, 2)
+            mask = None if prompt.mask is None else film.inside(prompt.mask)
+            places = [prompt.points - corner, *([] if box is None else [box.reshape(2, 2)])]
+            if any(((place < -0.5) | (place > size - 0.5)).any() for place in places):
+                return None
+            if mask is not None and mask.sum() < prompt.mask.sum():
+                return None
+            inside.structures[name] = StructurePrompt(places[0], prompt.labels, box, mask)
+    return moved
 
 
-def _entry(source: Mapping, film: EchoFilm) -> Mapping:
-    if not source or set(source) & {*STRUCTURES, "frame", "mask"}:
-        return source
-    names = [film.name] if film.path is None else [str(film.path), film.path.name, film.name]
-    entry = next((source[name] for name in names if name in source), None)
-    if not isinstance(entry, Mapping):
-        raise ConfigError(
-            f"{film.name}: no prompts for this film, there are some for"
-            f" {', '.join(map(str, list(source)[:4]))}; wanted {FORM}, by the name of a file for"
-            " several films"
-        )
-    return entry
+def _entries(source: Entries, film: EchoFilm) -> Sequence[Mapping]:
+    """The entries of one film, which may be there by its name."""
+    entries: Any = source
+    if isinstance(source, Mapping) and source and not set(source) & {*STRUCTURES, "frame", "mask"}:
+        names = [film.name] if film.path is None else [str(film.path), film.path.name, film.name]
+        entries = next((source[name] for name in names if name in source), None)
+        if not isinstance(entries, (Mapping, list, tuple)):
+            raise ConfigError(
+                f"{film.name}: no prompts for this film, there are some for"
+                f" {', '.join(map(str, list(source)[:4]))}; wanted {FORM}, by the name of a file"
+                " for several films"
+            )
+    entries = [entries] if isinstance(entries, Mapping) else entries
+    for entry in entries or [None]:
+        if not isinstance(entry, Mapping):
+            raise ConfigError(
+                f"{film.name}: prompted by {str(entry)[:80]}, wanted {FORM}, or a list of these"
+            )
+    return entries
 
 
 def _from_entry(name: str, value: Any, film: EchoFilm) -> StructurePrompt:

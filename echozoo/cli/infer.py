@@ -12,7 +12,8 @@ Several runs are averaged. Without a model, the one that comes with the zoo segm
 echozoo/weights).
 
 clicks.json: {"frame": 0, "lv": {"point": [x, y]}, "la": {"box": [x1, y1, x2, y2]}}
-for every film, or such an entry for each by its file's name.
+for every film, or such an entry for each by its file's name. A list of these, as the page writes
+it, prompts several frames.
 """
 
 from __future__ import annotations

@@ -87,16 +87,13 @@ def read_clicks(content: bytes, loaded: LoadedModel, film: Any) -> list[FilmProm
         entries = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"the file is no JSON ({error}); wanted {FORM}") from error
-    found = []
-    for entry in entries if isinstance(entries, list) else [entries]:
+    entries = entries if isinstance(entries, list) else [entries]
+    for entry in entries:
         # No names of films, and no names of files with masks: nothing here opens a file.
         if not isinstance(entry, Mapping) or set(entry) - {"frame", *STRUCTURES}:
             raise ConfigError(f"{str(entry)[:80]} is no prompt; wanted {FORM}, or a list of these")
-        prompts = prompts_of_film(entry, Path(), loaded, film.whole or film)
-        moved = prompts_inside(prompts, film)
-        if moved is None:
-            raise ConfigError(
-                f"frame {prompts.frame}: a prompt lies outside the part of the film that is shown"
-            )
-        found.append(moved)
-    return found
+    prompts = prompts_of_film(entries, Path(), loaded, film.whole or film)
+    moved = prompts_inside(prompts, film)
+    if moved is None:
+        raise ConfigError("a prompt lies outside the part of the film that is shown")
+    return moved

@@ -229,6 +229,23 @@ def test_clicks_are_carried(clicked: Path, tmp_path: Path) -> None:
     assert not any("lv:open" in flags for flags in runs[0].measures.flags)
 
 
+def test_clicks_on_several_frames(clicked: Path, tmp_path: Path) -> None:
+    film = write_itk(tmp_path / "x.nii", FILM)
+    both = [{"frame": k, "lv": {"point": [20, 20]}, "la": {"point": [30, 9]}} for k in (3, 0)]
+    split = [both[0], {"frame": 0, "lv": both[1]["lv"]}, {"frame": 0, "la": both[1]["la"]}]
+    infer = EchoInferencer(clicked, device="cpu", prompts=both, progress=False)
+    first, second, third = (
+        infer(film, prompts=prompts).results[0].labels.read()
+        for prompts in (None, {"x.nii": split}, both[:1])
+    )
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first[3], third[3])
+    assert (first[0] != third[0]).any()
+    apart = [{"frame": 0, "lv": {"point": [20, 20]}}, {"frame": 3, "la": {"point": [30, 9]}}]
+    with pytest.raises(ConfigError, match="no frame prompts all of la, lv"):
+        infer(film, prompts=apart)
+
+
 def test_a_mask_as_prompt_and_a_coarse_model(unet: Path, boxed: Path, tmp_path: Path) -> None:
     mask = write_itk(tmp_path / "mask.nii.gz", (FILM[0] > 120).astype(np.uint8))
     done = EchoInferencer(boxed, device="cpu", prompts=mask, progress=False)(FILM)
@@ -254,6 +271,9 @@ def test_a_mask_as_prompt_and_a_coarse_model(unet: Path, boxed: Path, tmp_path: 
         ({"other": {"lv": {"point": [1, 1]}}}, "no prompts for this film"),
         ({"lv": {"box": [1, 1, 9, 9]}}, "trained with points"),
         ({"mask": "absent.nii.gz"}, "no such file"),
+        ([], "prompted by None"),
+        ([{"frame": 0, "lv": {"point": [1, 1]}}, 7], "prompted by 7"),
+        ([{"frame": 0, "lv": {"point": [1, 1]}}, {"frame": 9, "lv": {"point": [1, 1]}}], "frame 9"),
     ],
 )
 def test_prompts_that_cannot_be(clicked: Path, prompts: object, reason: str) -> None:

@@ -142,7 +142,7 @@ def test_an_automatic_model_is_corrected_by_clicks(correctable: Path) -> None:
     np.testing.assert_array_equal(at_once, alone[2])
     click = session.segment(2, "lv", [(20, 20)])
     assert (click != session.segment(2, "lv", [(20, 20)], [0])).any()
-    carried = dict(label_film(loaded, film, FilmPrompts(2, {"lv": make_prompt([(20, 20)])})))
+    carried = dict(label_film(loaded, film, [FilmPrompts(2, {"lv": make_prompt([(20, 20)])})]))
     np.testing.assert_array_equal(carried[2] == label_values(["lv"])[1], click)
 
 

@@ -29,6 +29,9 @@ SMOOTH = [
 ]
 
 
+Prompts = dict | list[dict]
+
+
 class Seen(NamedTuple):
     """What a door gave: label maps (T, H, W), the table's text, ED, ES and EF."""
 
@@ -47,7 +50,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def from_tool(run: Path, film: Path, out: Path, steps: list[dict], prompts: dict | None) -> Seen:
+def from_tool(run: Path, film: Path, out: Path, steps: list[dict], prompts: Prompts | None) -> Seen:
     """Run `echozoo infer` as a command does; its steps of postprocessing stand in the config."""
     config = out / "with_steps.py"
     base = str(run / "tiny.py")
@@ -72,7 +75,7 @@ def from_tool(run: Path, film: Path, out: Path, steps: list[dict], prompts: dict
     )
 
 
-def from_inferencer(run: Path, film: Path, steps: list[dict], prompts: dict | None) -> Seen:
+def from_inferencer(run: Path, film: Path, steps: list[dict], prompts: Prompts | None) -> Seen:
     given = {"prompts": prompts} if prompts else {}
     infer = EchoInferencer(run, device="cpu", postprocess=steps, progress=False, **given)
     result = infer(film).results[0]
@@ -86,7 +89,7 @@ def from_inferencer(run: Path, film: Path, steps: list[dict], prompts: dict | No
     )
 
 
-def from_page(run: Path, film: Path, steps: list[dict], prompts: dict | None) -> Seen:
+def from_page(run: Path, film: Path, steps: list[dict], prompts: Prompts | None) -> Seen:
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from fastapi.testclient import TestClient
 
@@ -100,14 +103,15 @@ def from_page(run: Path, film: Path, steps: list[dict], prompts: dict | None) ->
     )
     with TestClient(app, base_url="http://127.0.0.1:7860") as client:
         path = f"/api/open/{client.post('/api/films/0').json()['key']}"
-        start = f"{path}/film"
-        if prompts:
-            click_all(client, path, prompts)
-            start = f"{path}/carry/{prompts['frame']}"
-        assert client.post(start).status_code == 202
-        while (job := client.get(f"{path}/job").json())["state"] == "running":
-            time.sleep(0.02)
-        assert job["state"] == "done", job
+        entries = prompts if isinstance(prompts, list) else [prompts]
+        for entry in entries:  # what is carried is corrected, and carried anew from the first
+            if entry:
+                click_all(client, path, entry)
+            start = f"carry/{entries[0]['frame']}" if entry else "film"
+            assert client.post(f"{path}/{start}").status_code == 202
+            while (job := client.get(f"{path}/job").json())["state"] == "running":
+                time.sleep(0.02)
+            assert job["state"] == "done", job
         masks = film.parent / "masks.nii.gz"
         masks.write_bytes(client.get(f"{path}/masks.nii.gz").content)
         table = client.get(f"{path}/measures.csv").text
@@ -141,17 +145,24 @@ CLICKS = {
     "lv": {"points": [[24, 20]], "labels": [1]},
     "la": {"points": [[30, 30], [5, 5]], "labels": [1, 0]},
 }
+CORRECTED = [CLICKS, {"frame": 13, "la": {"points": [[12, 30]], "labels": [1]}}]
 BOXES = {"frame": 7, "lv": {"box": [8, 6, 40, 34]}, "myo": {"box": [4, 4, 44, 38]}}
 
 
 @pytest.mark.parametrize("steps", [[], SMOOTH], ids=["plain", "smoothed"])
 @pytest.mark.parametrize(
     ("kind", "prompts"),
-    [("unet", None), ("automatic", None), ("clicked", CLICKS), ("boxed", BOXES)],
-    ids=["frames", "clips", "clicks on frames", "boxes on clips"],
+    [
+        ("unet", None),
+        ("automatic", None),
+        ("clicked", CLICKS),
+        ("clicked", CORRECTED),
+        ("boxed", BOXES),
+    ],
+    ids=["frames", "clips", "clicks on a frame", "clicks on two frames", "boxes on clips"],
 )
 def test_the_same_at_every_door(
-    kind: str, prompts: dict | None, steps: list[dict], film: Path, tmp_path: Path, request
+    kind: str, prompts: Prompts | None, steps: list[dict], film: Path, tmp_path: Path, request
 ) -> None:
     run = request.getfixturevalue(kind)
     torch.manual_seed(0)
@@ -165,7 +176,8 @@ def test_the_same_at_every_door(
         assert (other.phases, other.ef) == (tool.phases, tool.ef)
     rows = list(csv.DictReader(io.StringIO(tool.table)))
     assert [row["frame"] for row in rows] == [str(frame) for frame in range(FRAMES)]
-    sought = ("lv", "myo", "la") if prompts is None else [n for n in prompts if n != "frame"]
+    first = prompts[0] if isinstance(prompts, list) else prompts
+    sought = ("lv", "myo", "la") if first is None else [n for n in first if n != "frame"]
     areas = [f"{name}_area_cm2" for name in sought]
     volumes = [f"{name}_volume_ml" for name in ("lv", "la") if {"lv", name} <= {*sought}]
     assert list(rows[0]) == ["frame", "time_ms", "instant", *areas, *volumes, "flags"]
