@@ -19,6 +19,7 @@ from echozoo.engine.scales import load_scaled
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.registry import DATASETS
 from echozoo.visualization.grid import clip_grid
+from echozoo.whole_files import written_whole
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +46,9 @@ def main() -> None:
     args = parse_args()
     if args.num < 1 or args.height < 1:
         raise ConfigError(f"--num {args.num} --height {args.height}: both are 1 or more")
+    kind = Image.registered_extensions().get(args.out.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ConfigError(f"-o {args.out}: no kind of picture, wanted .png or .jpg")
     with failures.one_line():
         cfg = load_scaled(args.config, args.scale)
         init_default_scope(cfg.get("default_scope", "echozoo"))
@@ -57,5 +61,6 @@ def main() -> None:
         packed = [dataset[int(index)] for index in indices]
     picture = clip_grid([(one["inputs"], one["data_samples"]) for one in packed], args.height)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(args.out)
+    with written_whole(args.out) as part:
+        Image.fromarray(picture).save(part, kind)
     print(f"{args.out}: {len(packed)} of {len(dataset)} clips")

@@ -28,6 +28,7 @@ from echozoo.datasets.film_dataset import FilmDataset
 from echozoo.engine import failures, launch
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.registry import DATASETS
+from echozoo.whole_files import written_whole
 
 _SHOWN = (0, 1, 2, 3, 5)
 """After how many clicks the table gives the mean Dice."""
@@ -130,7 +131,7 @@ def _clicked(loaded: LoadedModel, dataset: FilmDataset, goal: float, most: int) 
 
 def _write(path: Path, lines: Sequence[Line]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with written_whole(path) as part, part.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("sequence", "frame", "structure", "clicks", "dice"))
         for line in lines:

@@ -32,6 +32,7 @@ from echozoo.errors import ConfigError, DataError, one_line_errors
 from echozoo.films.io import read_volume, write_volume
 from echozoo.models.segmentors.stored import image_name
 from echozoo.registry import DATASETS
+from echozoo.whole_files import written_whole
 
 ENDING = ".nii.gz"
 CASES = "cases.json"
@@ -119,7 +120,8 @@ def export(folder: Path, cfg: Config) -> str:
     }
     written = (("dataset.json", content), ("splits_final.json", [cases]), (CASES, origins))
     for name, value in written:
-        (folder / name).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        with written_whole(folder / name) as part:
+            part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     counts = ", ".join(f"{len(names)} of the {part} part" for part, names in cases.items())
     return f"{folder}: {counts}, {len(origins)} of the test part"
 

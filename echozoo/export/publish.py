@@ -20,6 +20,7 @@ from echozoo.export.model_card import metrics_text, model_card
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models.weight_files import load_safely
 from echozoo.phantom.writing import MANIFEST
+from echozoo.whole_files import written_whole
 
 CAMUS_LICENCE = (
     "CC BY-NC-SA 4.0, as CAMUS on which they were trained: non-commercial research with citation, "
@@ -101,8 +102,10 @@ def publish(
         file = folder / f"{name}-{metadata['weights_sha256'][:8]}.safetensors"
         draft.replace(file)
         config_file, card = folder / f"{name}.py", folder / "MODEL_CARD.md"
-        config_file.write_text(config.pretty_text, encoding="utf-8")
-        card.write_text(model_card(loaded, file, metadata, measured), encoding="utf-8")
+        story = model_card(loaded, file, metadata, measured)
+        for path, text in ((config_file, config.pretty_text), (card, story)):
+            with written_whole(path) as part:
+                part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder}: cannot write there ({error.strerror})") from error
     return Published(file, config_file, card, tuple(notes))

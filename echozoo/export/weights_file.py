@@ -24,6 +24,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -54,8 +55,9 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
         with written_whole(path) as part:
             save_file(plain, part, metadata=texts)
             part.chmod(0o644)  # safetensors leaves it to its owner alone
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot write there ({error.strerror})") from error
+    except (OSError, SafetensorError) as error:  # its own is what it says of a full disk
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot write there ({why})") from error
 
 
 def metadata_sha256(metadata: Mapping[str, str]) -> str:

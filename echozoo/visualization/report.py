@@ -17,6 +17,7 @@ from echozoo.evaluation.functional.aggregate import ABSENT, ALL, EMPTY, MEAN, SC
 from echozoo.postprocessing.plausibility import MEANINGS
 from echozoo.visualization import report_figures
 from echozoo.visualization.report_files import TestRun, read_run
+from echozoo.whole_files import written_whole
 
 MOST_FAILURES = 60
 """Images listed one by one; results.csv has them all."""
@@ -63,7 +64,8 @@ def write_report(folder: str | Path, out_html: str | Path | None = None) -> Path
     page = render(read_run(folder))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        with written_whole(path) as part:
+            part.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); choose -o") from error
     return path

@@ -80,3 +80,4 @@ def test_a_row_a_clip(
 def test_errors_are_one_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no val_dataloader" in browse(monkeypatch, config, "--subset", "val")
     assert "--num 0" in browse(monkeypatch, config, "--num", 0)
+    assert "grid.pnk: no kind of picture" in browse(monkeypatch, config, "-o", "grid.pnk")

@@ -1,13 +1,15 @@
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from echozoo.errors import CheckpointError, ConfigError
+from echozoo.export import weights_file
 from echozoo.export.weights_file import verify, write_weights
 from echozoo.models.weight_files import (
     file_sha256,
@@ -115,6 +117,17 @@ def test_what_is_no_such_file(tmp_path, file):
 def test_a_folder_that_is_a_file(file):
     with pytest.raises(ConfigError, match="cannot write there"):
         write_weights(file / "w.safetensors", WEIGHTS, {})
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def save_some(weights: dict, part: Path, metadata: dict) -> None:
+        part.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(weights_file, "save_file", save_some)
+    with pytest.raises(ConfigError, match=r"w.safetensors: cannot write there .*No space left"):
+        write_weights(tmp_path / "w.safetensors", WEIGHTS, TEXTS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_file_sha256(file):
