@@ -12,6 +12,7 @@ name from this package, loads no network and nothing of mmseg.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 
 from mmengine.registry import Registry
@@ -38,6 +39,21 @@ class PartRegistry(Registry):
             importlib.import_module("echozoo.upstream")
         for package in self._locations:
             import_parts(package)
+
+
+def parameters_of(part: type) -> set[str] | None:
+    """Return the keyword arguments that a class takes, or None where it takes any.
+
+    A constructor with ``**kwargs`` is taken to hand them to its base class.
+    """
+    names: set[str] = set()
+    owners = [cls for cls in inspect.getmro(part)[:-1] if "__init__" in vars(cls)]
+    for cls in owners:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        names |= {p.name for p in parameters} - {"self"}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return None if owners else set()
 
 
 def _extend(parent: Registry, *packages: str) -> Registry:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from echozoo import registry
 from echozoo.engine.option_kinds import wrong_kind
 from echozoo.errors import ConfigError
+from echozoo.registry import parameters_of
 
 # What Runner.from_cfg and its helpers read from a config beside the Runner's own parameters.
 RUNNER_KEYS = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
@@ -48,22 +49,6 @@ def closest(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean X?" for the most similar of some names, "" where none is similar."""
     found = difflib.get_close_matches(name, sorted(names), n=1)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def parameters_of(part: Any) -> set[str] | None:
-    """Return the keyword arguments that a class takes, or None where it takes any.
-
-    Args:
-        part: A class. A constructor with ``**kwargs`` is taken to hand them to its base class.
-    """
-    names: set[str] = set()
-    owners = [cls for cls in inspect.getmro(part)[:-1] if "__init__" in vars(cls)]
-    for cls in owners:
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        names |= {p.name for p in parameters} - {"self"}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names
-    return None if owners else set()
 
 
 def registered(name: str, kind: Registry | None = None) -> list[type]:

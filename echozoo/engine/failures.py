@@ -17,7 +17,7 @@ from pathlib import Path
 from mmengine.registry import Registry
 
 from echozoo import errors, registry, run_folder
-from echozoo.engine.config_options import closest, parameters_of, registered
+from echozoo.engine.config_options import closest, registered
 from echozoo.engine.distributed import launched_processes, launched_rank
 
 _BUILDERS = ("build_from_cfg", "build_dataloader")
@@ -113,7 +113,7 @@ def _from_config(error: Exception) -> errors.ConfigError | None:
         return None
     if isinstance(error, TypeError) and (found := _UNKNOWN_PARAMETER.search(str(error))):
         name, key = found["cls"], found["key"]
-        names = set().union(*(parameters_of(part) or () for part in registered(name)))
+        names = set().union(*(registry.parameters_of(part) or () for part in registered(name)))
         takes = f"; it takes {', '.join(sorted(names))}" if names else ""
         return errors.ConfigError(f"{name} has no parameter {key!r}{closest(key, names) or takes}")
     if isinstance(error, KeyError) and (found := _UNKNOWN_TYPE.search(str(error))):

@@ -20,6 +20,7 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from echozoo.errors import ConfigError
+from echozoo.registry import parameters_of
 
 SIGHTS = ("frame", "clip")
 
@@ -83,7 +84,7 @@ def sized(cfg: dict, registry: Registry, encoder: nn.Module) -> dict:
         # Only the stride matters where the encoder has no nominal size.
         size = cfg.get("img_size") or getattr(encoder, "img_size", 64 * stride)
         sizes |= {"img_size": size, "embedding_size": size // stride}
-    taken = _parameters(part.__init__) if inspect.isclass(part) else {}
+    taken = (parameters_of(part) or ()) if inspect.isclass(part) else ()
     return {**{name: size for name, size in sizes.items() if name in taken}, **cfg}
 
 

@@ -86,9 +86,6 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Args:
         path: As for `load_safely`.
 
-    Returns:
-        The weights, see `state_dict_of`.
-
     Raises:
         CheckpointError: As `load_safely`, and where the file holds something else than weights.
     """

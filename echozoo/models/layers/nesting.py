@@ -20,9 +20,6 @@ def check_wholes(
         wholes: The structures of each whole, from 0.
         structures: How many there are; None does not ask.
 
-    Returns:
-        The wholes.
-
     Raises:
         ConfigError: They are not such.
     """

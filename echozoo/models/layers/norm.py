@@ -110,9 +110,6 @@ def build_norm(cfg: Mapping, channels: int) -> nn.Module:
             batch, which suits batches of one.
         channels: Channels of its input (N, C, H, W).
 
-    Returns:
-        The norm.
-
     Raises:
         ConfigError: There is no such norm, or its settings do not fit.
     """

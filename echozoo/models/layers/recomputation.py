@@ -20,9 +20,6 @@ def recomputed(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Args:
         function: Of one tensor; deterministic.
         x: What it is applied to.
-
-    Returns:
-        Its result.
     """
     if not (torch.is_grad_enabled() and x.requires_grad) or torch.compiler.is_compiling():
         return function(x)
@@ -37,9 +34,6 @@ def run_twice(part: Callable, *inputs: Tensor, again: Callable[[], AbstractConte
         *inputs: What it maps.
         again: Makes the context of the second run. A compiler has no use for it: it plans which
             numbers are computed twice, and runs nothing else twice.
-
-    Returns:
-        What the part gives.
     """
     if torch.compiler.is_compiling():
         return checkpoint(part, *inputs, use_reentrant=False)

@@ -23,17 +23,7 @@ class SquaredDiceCELoss(nn.Module):
         self.of_probabilities, self.loss_name = of_probabilities, loss_name
 
     def forward(self, logits: Tensor, labels: Tensor, **_: object) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            logits: (N, K + 1, H, W), background first.
-            labels: (N, H, W), 0 to K.
-            **_: What mmseg hands to every loss: weights, and the index to ignore. Frames without
-                labels do not come here, see `ClipEncoderDecoder`.
-
-        Returns:
-            A scalar.
-        """
+        """The loss of logits (N, K + 1, H, W), background first, for labels (N, H, W), 0 to K."""
         probabilities = logits.softmax(1)
         masks = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
         scores = probabilities if self.of_probabilities else logits

@@ -33,9 +33,6 @@ class FilmLosses(nn.ModuleList):
             probabilities: Of K structures in the frames of B clips, (B * T, K, h, w) in [0, 1].
             samples: B samples.
             features: Of the frames.
-
-        Returns:
-            Scalars by name, already weighted.
         """
         clips = probabilities.unflatten(0, (len(samples), -1))  # B, T, K, h, w
         found: dict[str, Tensor] = {}

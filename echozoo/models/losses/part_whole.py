@@ -34,16 +34,9 @@ class PartWholeLoss(DiceCELoss):
     def forward(
         self, logits: Tensor, masks: Tensor, labelled: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Compute all terms.
+        """Add ``loss_whole_dice`` and ``loss_whole_ce`` to the terms of `DiceCELoss`.
 
-        Args:
-            logits: Predicted logits (N, K, h, w).
-            masks: Reference masks (N, K, h, w) in {0, 1}, of the logits' dtype.
-            labelled: (N, K) bool, which have a reference; None is all. A whole has one where all of
-                its parts have.
-
-        Returns:
-            As `DiceCELoss`, and ``loss_whole_dice`` and ``loss_whole_ce``.
+        A whole has a reference where all of its parts have one.
 
         Raises:
             ConfigError: There are fewer structures than the wholes have.

@@ -32,17 +32,7 @@ class StructureDiceLoss(nn.Module):
         self.loss_name = loss_name
 
     def forward(self, logits: Tensor, labels: Tensor, **_: object) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            logits: (N, K + 1, H, W), background first.
-            labels: (N, H, W), 0 to K.
-            **_: What mmseg hands to every loss: weights, and the index to ignore. Frames without
-                labels do not come here, see `ClipEncoderDecoder`.
-
-        Returns:
-            The weighted loss, a scalar.
-        """
+        """The loss of logits (N, K + 1, H, W), background first, for labels (N, H, W), 0 to K."""
         masks = F.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]  # (N, K, H, W)
         probabilities = logits.softmax(dim=1)[:, 1:]  # (N, K, H, W)
         labelled = torch.ones(masks.shape[:2], dtype=torch.bool, device=masks.device)

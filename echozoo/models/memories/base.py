@@ -38,15 +38,15 @@ class FusedMemory(nn.Module):
 
     def __init__(
         self,
-        embed_dims: int,
-        key_dims: int,
-        value_dims: int,
-        value_encoder: Mapping | None,
-        query_dims: int,
-        prompt_dims: int,
-        prompt_hidden: int | None,
-        sensory_dims: int,
-        sensory_maps: Sequence[int] | None,
+        embed_dims: int = 256,
+        key_dims: int = 64,
+        value_dims: int = 256,
+        value_encoder: Mapping | None = None,
+        query_dims: int = 0,
+        prompt_dims: int = 256,
+        prompt_hidden: int | None = None,
+        sensory_dims: int = 0,
+        sensory_maps: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.sensory_dims = sensory_dims

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -55,8 +54,6 @@ class DeltaMemory(FusedMemory):
     code writes it before, with those of the frame before.
 
     Args:
-        embed_dims: Channels of the image encoder's last map.
-        key_dims: C.
         value_dims: V.
         num_heads: Gates.
         gate: "paper": :math:`\alpha = \exp(-e^A \mathrm{softplus}(aS + b))`, in (0, 1);
@@ -67,11 +64,7 @@ class DeltaMemory(FusedMemory):
             masks that tell them apart.
         orthonormal_steps: Newton-Schulz steps after each frame, which draw the matrix's singular
             values to 1, so that none decays (OSA, CVPR 2026); 0 is without.
-        value_encoder: Settings of `FusedValueEncoder`.
-        prompt_dims: Channels of the fused prompt.
-        prompt_hidden: Channels inside the fusion.
-        sensory_dims: Channels of the sensory state; 0 is without.
-        sensory_maps: Channels of the decoder's maps that it follows, see `FusedMemory`.
+        **fused: See `FusedMemory`; its ``key_dims`` are C.
 
     Raises:
         ConfigError: ``gate`` is neither, or the heads do not divide the values' channels.
@@ -79,30 +72,14 @@ class DeltaMemory(FusedMemory):
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        key_dims: int = 64,
         value_dims: int = 256,
         num_heads: int = 8,
         gate: Literal["paper", "released"] = "paper",
         num_structures: int = 1,
         orthonormal_steps: int = 0,
-        value_encoder: Mapping | None = None,
-        prompt_dims: int = 256,
-        prompt_hidden: int | None = None,
-        sensory_dims: int = 0,
-        sensory_maps: Sequence[int] | None = None,
+        **fused,
     ) -> None:
-        super().__init__(
-            embed_dims,
-            key_dims,
-            value_dims,
-            value_encoder,
-            0,
-            prompt_dims,
-            prompt_hidden,
-            sensory_dims,
-            sensory_maps,
-        )
+        super().__init__(value_dims=value_dims, **fused)
         if gate not in ("paper", "released") or value_dims % num_heads:
             raise ConfigError(
                 f"DeltaMemory: found gate={gate!r}, {num_heads} heads for {value_dims} channels of"
@@ -119,13 +96,7 @@ class DeltaMemory(FusedMemory):
         self.dt_bias = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))
 
     def start(self, batch: int, structures: int, like: Tensor) -> DeltaState:
-        """Make the state before a film: nothing.
-
-        Args:
-            batch: B films.
-            structures: K.
-            like: Features (..., h, w), of whose size, type and device the state is.
-        """
+        """Make the state before B films of K structures, for features (..., h, w): nothing."""
         shape = (batch, structures, self.key.out_channels, self.value_dims)
         return DeltaState(like.new_zeros(shape), self.senses_before(batch, structures, like))
 
@@ -155,17 +126,7 @@ class DeltaMemory(FusedMemory):
         permanent: bool = False,
         given: bool = False,
     ) -> DeltaState:
-        """Take a frame with its masks in.
-
-        Args:
-            state: Of the films.
-            t: Index of the frame in the film.
-            features: Of frame t of B films, with the images.
-            keys: Of the same.
-            masks: Logits (B, K, H, W) on the grid of the images.
-            permanent: Whether a person marked it: it fades as all others do.
-            given: Whether the masks are from outside.
-        """
+        """Take a frame with its logits (B, K, H, W) in; a permanent one fades as all others do."""
         shares = masks.sigmoid()
         others = shares.sum(1, keepdim=True) - shares
         values = self.value_encoder(features, shares, others)  # B, K, V, h, w
@@ -175,15 +136,12 @@ class DeltaMemory(FusedMemory):
         return replace(state, matrix=matrix, written=True)
 
     def updated(self, matrix: Tensor | None, key: Tensor, values: Tensor) -> Tensor:
-        """The matrix after a frame.
+        """The matrix (B, K, C, V) after a frame.
 
         Args:
             matrix: (B, K, C, V); None before the first frame.
             key: (B, C, h, w), positive, with a sum of 1 over the channels.
             values: (B, K, V, h, w).
-
-        Returns:
-            (B, K, C, V).
         """
         key, values = key.flatten(2), values.flatten(3)  # B, C, M and B, K, V, M
         new = torch.einsum("bcm,bkvm->bkcv", key, values)

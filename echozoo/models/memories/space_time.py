@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -31,81 +31,47 @@ class SpaceTimeMemory(FusedMemory):
     ``max_frames`` and ``long_term`` are for films that are longer than a clip.
 
     Args:
-        embed_dims: Channels of the image encoder's last map.
-        key_dims: Channels of the keys.
-        value_dims: Channels of the values.
         similarity: "dot" (STM), "l2" (STCN) or "anisotropic_l2" (XMem).
         top_k: How many positions each position reads; None is all.
         every: A frame is kept if the last one that was kept is so many frames back.
         keep_last: Whether the frame before is always there, too.
         max_frames: Frames that are kept: the first and the latest; None is all.
         long_term: Settings of `consolidated`, for XMem's long-term memory; None is without.
-        value_encoder: Settings of `FusedValueEncoder`; with ``pair=True`` of `PairValueEncoder`,
-            where each structure has keys of its own (STM).
         feed: What values are made of, "probability" or "logits" (MemSAM).
-        query_dims: Channels of the frame's own value, which stands beside what is read (STM,
-            STCN); 0 fuses the features themselves with it.
-        prompt_dims: Channels of the fused prompt.
-        prompt_hidden: Channels inside the fusion.
-        sensory_dims: Channels of the sensory state (XMem); 0 is without.
-        sensory_maps: Channels of the decoder's maps at strides 16, 8 and 4, from which the
-            sensory state follows each frame; None: it follows the prompt (MemSAM).
         deep_every: Frames t whose masks change the sensory state too are those that it divides; 0
             is none, None all that are kept, which then change it by their masks alone (XMem).
         deep_probability: The chance of that in training, where it is drawn.
+        **fused: See `FusedMemory`.
     """
 
     published = PUBLISHED
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        key_dims: int = 64,
-        value_dims: int = 256,
         similarity: str = "anisotropic_l2",
         top_k: int | None = None,
         every: int = 1,
         keep_last: bool = False,
         max_frames: int | None = None,
         long_term: Mapping | None = None,
-        value_encoder: Mapping | None = None,
         feed: str = "probability",
-        query_dims: int = 0,
-        prompt_dims: int = 256,
-        prompt_hidden: int | None = None,
-        sensory_dims: int = 0,
-        sensory_maps: Sequence[int] | None = None,
         deep_every: int | None = None,
         deep_probability: float = 0.2,
+        **fused,
     ) -> None:
-        super().__init__(
-            embed_dims,
-            key_dims,
-            value_dims,
-            value_encoder,
-            query_dims,
-            prompt_dims,
-            prompt_hidden,
-            sensory_dims,
-            sensory_maps,
-        )
+        super().__init__(**fused)
         check_similarity(similarity)
         self.similarity, self.top_k, self.every = similarity, top_k, every
         self.keep_last, self.max_frames, self.long_term = keep_last, max_frames, long_term
         self.feed = feed
         self.deep_every, self.deep_probability = deep_every, deep_probability
         anisotropic = similarity == "anisotropic_l2"
-        self.shrinkage = key_conv(embed_dims, 1) if anisotropic else None
-        self.selection = key_conv(embed_dims, key_dims) if anisotropic else None
+        channels, key_dims = self.key.in_channels, self.key.out_channels
+        self.shrinkage = key_conv(channels, 1) if anisotropic else None
+        self.selection = key_conv(channels, key_dims) if anisotropic else None
 
     def start(self, batch: int, structures: int, like: Tensor) -> SpaceTimeState:
-        """Make the state before a film.
-
-        Args:
-            batch: B films.
-            structures: K.
-            like: Features (..., h, w), of whose size, type and device the state is.
-        """
+        """Make the state before B films of K structures, for features (..., h, w)."""
         return SpaceTimeState(structures, self.senses_before(batch, structures, like))
 
     def keys(self, features: Features) -> Keys:
@@ -144,12 +110,7 @@ class SpaceTimeMemory(FusedMemory):
         return readout.unflatten(-1, keys.key.shape[-2:]), state
 
     def follows(self, state: SpaceTimeState, t: int) -> bool:
-        """Whether the senses follow the decoder in frame t: not where its masks alone change them.
-
-        Args:
-            state: Of the films.
-            t: Index of the frame.
-        """
+        """Whether the senses follow the decoder in frame t, or its masks alone change them."""
         alone = self.deep_every is None and not self.training
         return not (alone and self._is_due(state, t))
 

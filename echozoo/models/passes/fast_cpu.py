@@ -116,9 +116,6 @@ def make_fast(model: nn.Module) -> nn.Module:
 
     Outputs, gradients and the keys of checkpoints stay; on other devices, in other precisions,
     and where they are compiled or exported the layers are torch's.
-
-    Returns:
-        The same model.
     """
     for module in model.modules():
         module.__class__ = _fast_class(type(module))
@@ -126,11 +123,7 @@ def make_fast(model: nn.Module) -> nn.Module:
 
 
 def make_plain(model: nn.Module) -> nn.Module:
-    """Take back what `make_fast` did, in place.
-
-    Returns:
-        The same model.
-    """
+    """Take back what `make_fast` did, in place."""
     for module in model.modules():
         if isinstance(module, _KINDS):
             module.__class__ = plain_class(module)

@@ -20,9 +20,6 @@ def synchronise(model: nn.Module) -> nn.Module:
 
     Args:
         model: The network to change, on its device, before it is wrapped.
-
-    Returns:
-        The network.
     """
     if any(p.is_cuda for p in model.parameters()):
         return convert_sync_batchnorm(model)

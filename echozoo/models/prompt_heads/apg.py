@@ -144,22 +144,15 @@ class APG(SAMPromptHead):
         widths = (embed_dims, *[embed_dims // 4] * 3, embed_dims)
         self.dense_prompt = nn.Sequential(*map(ConvStage, widths[:-1], widths[1:]))
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Make prompts out of the image alone, or embed those that are given, as SAMUS does.
-
-        Args:
-            features: Of N images, (N, C, h, w).
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's, (5, C).
+        """Make prompts out of the image and the decoder's tokens (5, C) alone.
 
         Returns:
             sparse (N, K, num_sparse_prompts, C), dense (N, K, C, h, w), and features whose last
             map is one a structure (N, K, C, h, w).
         """
-        if prompts.kinds:
-            return super().embed(features, prompts)
         embedding = features.embedding
         size, structures = embedding.shape[-2:], len(self.task_tokens)
         frames = embedding.shape[0]  # not `len`, which the export to ONNX would take for fixed

@@ -20,9 +20,9 @@ class SAMPromptHead(nn.Module):
     Points without a box get SAM's padding point, so one click makes two sparse tokens. At another
     input size than the nominal one, coordinates are understood in the pixels of that input.
 
-    A prompt head says by ``kinds`` which prompts it wants of the samples (none: it prompts itself),
-    and embeds them by `embed`: sparse prompts (N, K, n, C), dense prompts (N, K, C, h, w), and the
-    features to decode, whose last map may be one a structure (N, K, C, h, w).
+    A prompt head says by ``kinds`` which prompts it wants of the samples, and embeds them by
+    `embed`: sparse prompts (N, K, n, C), dense prompts (N, K, C, h, w), and the features to decode,
+    whose last map may be one a structure (N, K, C, h, w). One that wants none has `prompt_itself`.
 
     Args:
         embed_dims: Channels of the embeddings.
@@ -39,7 +39,9 @@ class SAMPromptHead(nn.Module):
         ),
     )
 
-    def __init__(self, embed_dims: int, img_size: int, embedding_size: int) -> None:
+    def __init__(
+        self, embed_dims: int = 256, img_size: int = 1024, embedding_size: int = 64
+    ) -> None:
         super().__init__()
         grid, image = (embedding_size, embedding_size), (img_size, img_size)
         self.embed_dims = embed_dims
@@ -50,18 +52,24 @@ class SAMPromptHead(nn.Module):
     ) -> tuple[Tensor, Tensor, Features]:
         """Embed prompts for N images with K structures each, in one pass.
 
+        Those that are given are embedded as SAM does; where there are none, the head may
+        `prompt_itself`.
+
         Args:
-            features: Of N images, (N, C, h, w); returned as they are.
+            features: Of N images, (N, C, h, w).
             prompts: Points, boxes and masks (N, K, 4h, 4w), some of them.
-            output_tokens: The decoder's; not used.
+            output_tokens: The decoder's, which a head that prompts itself may look at.
 
         Returns:
-            sparse (N, K, n, C), dense (N, K, C, h, w) and the features. n is P + 1 for points,
-            2 for a box, P + 2 for both, 0 for a mask alone; one more where prompts are named.
+            sparse (N, K, n, C), dense (N, K, C, h, w) and the features. Of given prompts n is
+            P + 1 for points, 2 for a box, P + 2 for both, 0 for a mask alone; one more where
+            prompts are named.
 
         Raises:
             ConfigError: No prompt at all, or another number of prompts than of structures.
         """
+        if not prompts.kinds:
+            return self.prompt_itself(features, prompts, output_tokens)
         batch, size = prompts.batch, features.size  # (N, K), (h, w)
         points, boxes, masks = prompts.points, prompts.boxes, prompts.masks
         if points is not None:
@@ -78,6 +86,18 @@ class SAMPromptHead(nn.Module):
             dense = dense[..., :1, :1].expand(-1, -1, *size)
         sparse = self.name(sparse.unflatten(0, batch), prompts.structures)
         return sparse, dense.unflatten(0, batch), features
+
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor, Features]:
+        """Prompt without being given any, as `embed` returns it; SAM's own prompt encoder cannot.
+
+        Raises:
+            ConfigError: Prompts are wanted; or a head that looks at images got none.
+        """
+        raise ConfigError(
+            f"{type(self).__name__}: prompts: found none, wants points with labels, boxes or masks"
+        )
 
     @property
     def stride(self) -> int:

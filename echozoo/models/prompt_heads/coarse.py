@@ -20,14 +20,12 @@ class CoarsePromptHead(SAMPromptHead):
     under ``coarse``.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         coarse: The network: ``backbone`` and ``decode_head`` of mmseg or of this project. Its
             classes are the K structures, each a logit of its own, or these behind a background.
         num_structures: K.
         coarse_size: Height and width of the image that the network sees; None is the input's.
         coarse_loss: Of the network's own logits, called as ``(logits, masks, labelled)``.
+        **sizes: See `SAMPromptHead`.
 
     Raises:
         ConfigError: The network has another number of classes.
@@ -35,15 +33,13 @@ class CoarsePromptHead(SAMPromptHead):
 
     def __init__(
         self,
-        embed_dims: int,
-        img_size: int,
-        embedding_size: int,
         coarse: dict,
-        num_structures: int,
+        num_structures: int = 1,
         coarse_size: int | None = None,
         coarse_loss: dict | None = None,
+        **sizes: int,
     ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
+        super().__init__(**sizes)
         self.coarse = nn.ModuleDict({name: MODELS.build(part) for name, part in coarse.items()})
         self.num_structures, self.coarse_size = num_structures, coarse_size
         classes = self.coarse["decode_head"].num_classes

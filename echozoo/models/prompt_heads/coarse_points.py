@@ -24,19 +24,13 @@ class CoarsePointPromptHead(CoarsePromptHead):
     (x, y): they are mirrored at the diagonal of the image. ``transposed`` has that.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
-        coarse: See `CoarsePromptHead`.
-        num_structures: K.
         sampler: ``"topk"`` takes the pixels of the largest logits; ``"grid"`` cuts the image into
             cells and takes the largest of each, foreground where it exceeds the threshold.
         num_points: Pixels of ``"topk"``; cells along each side of ``"grid"``.
         negatives: Whether ``"topk"`` adds as many pixels of the least logits, as background.
         threshold: Of ``"grid"``, on logits.
         transposed: Whether x and y change places, as in the published code.
-        coarse_size: See `CoarsePromptHead`.
-        coarse_loss: See `CoarsePromptHead`.
+        **coarse: See `CoarsePromptHead`.
 
     Raises:
         ConfigError: An unknown sampler, no points, or a coarse network with a background.
@@ -44,22 +38,14 @@ class CoarsePointPromptHead(CoarsePromptHead):
 
     def __init__(
         self,
-        coarse: dict,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
-        num_structures: int = 1,
         sampler: str = "topk",
         num_points: int = 5,
         negatives: bool = True,
         threshold: float = 0.9,
         transposed: bool = False,
-        coarse_size: int | None = None,
-        coarse_loss: dict | None = None,
+        **coarse,
     ) -> None:
-        super().__init__(
-            embed_dims, img_size, embedding_size, coarse, num_structures, coarse_size, coarse_loss
-        )
+        super().__init__(**coarse)
         if sampler not in SAMPLERS or num_points < 1:
             raise ConfigError(
                 f"CoarsePointPromptHead: found sampler={sampler!r}, num_points={num_points}, wants "
@@ -68,33 +54,23 @@ class CoarsePointPromptHead(CoarsePromptHead):
         if self.has_background:
             raise ConfigError(
                 "CoarsePointPromptHead: found a coarse network with a background, wants a logit "
-                f"for each structure by itself; set its num_classes to {num_structures}"
+                f"for each structure by itself; set its num_classes to {self.num_structures}"
             )
         self.sampler, self.num_points = sampler, num_points
         self.negatives, self.threshold, self.transposed = negatives, threshold, transposed
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Embed points that the coarse network finds, or prompts that are given, as SAM does.
-
-        Args:
-            features: Of N images, (N, C, h, w), with the images.
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
+        """Embed points that the coarse network finds.
 
         Returns:
             sparse (N, K, P + 1, C), dense (N, K, C, h, w), and the features with ``coarse``
             (N, K, h', w').
-
-        Raises:
-            ConfigError: The features come without images.
         """
-        if prompts.kinds:
-            return super().embed(features, prompts)
         logits = self.coarse["decode_head"](self.coarse_maps(features))
         points, labels = self.sample(enlarged(logits.detach(), features.images.shape[-2:]))
-        sparse, dense, features = super().embed(features, Prompts(points=points, labels=labels))
+        sparse, dense, features = self.embed(features, Prompts(points=points, labels=labels))
         return sparse, dense, replace(features, extra={**features.extra, "coarse": logits})
 
     def sample(self, logits: Tensor) -> tuple[Tensor, Tensor]:

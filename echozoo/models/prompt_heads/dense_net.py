@@ -42,12 +42,10 @@ class DenseNetPromptHead(SAMPromptHead):
     channels for each. SAM's prompt encoder is here as well: `embed` takes clicks, as SAM does.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
         net: The network, a config; it says ``map_channels`` and gives maps at 1/2, 1/4, 1/8, 1/16.
         net_size: Height and width of the image that it sees; None is the input's.
+        **sizes: See `SAMPromptHead`.
     """
 
     published = (
@@ -70,44 +68,28 @@ class DenseNetPromptHead(SAMPromptHead):
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
         num_structures: int = 1,
         net: dict | None = None,
         net_size: int | None = None,
+        **sizes: int,
     ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
+        super().__init__(**sizes)
         self.num_structures, self.net_size = num_structures, net_size
         self.net: nn.Module = MODELS.build(net or dict(type="HarDNet", num_maps=4))
         _, fourth, eighth, sixteenth = self.net.map_channels
         self.up1, self.up2 = Up(sixteenth, eighth), Up(eighth, fourth)
         self.final = nn.Sequential(
-            nn.Conv2d(fourth, embed_dims, 3, padding=1),
-            SyncBN(embed_dims),
+            nn.Conv2d(fourth, self.embed_dims, 3, padding=1),
+            SyncBN(self.embed_dims),
             nn.ReLU(inplace=True),
-            nn.Conv2d(embed_dims, num_structures * embed_dims, 3, padding=1),
+            nn.Conv2d(self.embed_dims, num_structures * self.embed_dims, 3, padding=1),
             nn.Tanh(),
         )
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Make dense prompts out of the images, or embed prompts that are given, as SAM does.
-
-        Args:
-            features: Of N images, (N, C, h, w), with the images.
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
-
-        Returns:
-            sparse (N, K, 0, C), dense (N, K, C, h, w) and the features.
-
-        Raises:
-            ConfigError: The features come without images.
-        """
-        if prompts.kinds:
-            return super().embed(features, prompts)
+        """Make dense prompts (N, K, C, h, w) out of the images, and sparse ones (N, K, 0, C)."""
         _, fourth, eighth, sixteenth = self.net(images_of(features, self, self.net_size))
         x = self.final(self.up2(self.up1(sixteenth, eighth), fourth))
         dense = F.interpolate(x, features.size, mode="bilinear", align_corners=True)

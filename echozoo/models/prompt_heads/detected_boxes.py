@@ -13,20 +13,9 @@ from echozoo.registry import PROMPT_HEADS
 
 @PROMPT_HEADS.register_module()
 class DetectedBoxPromptHead(SAMPromptHead):
-    """SAM's prompt encoder on the boxes of `BoxPrompter`; `UnitingMaskDecoder` unites their masks.
-
-    Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
-    """
+    """SAM's prompt encoder on boxes of `BoxPrompter`, whose masks `UnitingMaskDecoder` unites."""
 
     kinds = ("detected_boxes",)
-
-    def __init__(
-        self, embed_dims: int = 256, img_size: int = 1024, embedding_size: int = 64
-    ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
 
     def embed(
         self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None

@@ -36,43 +36,25 @@ class DownUpPromptHead(SAMPromptHead):
     a dense prompt a structure here, and images, not volumes. Clicks are taken too, as SAM does.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
         widths: Channels of the maps at 1/2, 1/4, ... of the embedding's size.
+        **sizes: See `SAMPromptHead`.
     """
 
     def __init__(
-        self,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
-        num_structures: int = 3,
-        widths: tuple[int, ...] = (256, 512),
+        self, num_structures: int = 3, widths: tuple[int, ...] = (256, 512), **sizes: int
     ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
+        super().__init__(**sizes)
         self.num_structures = num_structures
-        steps = list(pairwise((embed_dims, *widths)))
+        steps = list(pairwise((self.embed_dims, *widths)))
         self.down = nn.ModuleList(Down(*step) for step in steps)
         self.up = nn.ModuleList(Up(small, large) for large, small in reversed(steps))
-        self.last = nn.Conv2d(embed_dims, num_structures * embed_dims, 3, padding=1)
+        self.last = nn.Conv2d(self.embed_dims, num_structures * self.embed_dims, 3, padding=1)
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Make dense prompts of the embedding, or embed prompts that are given, as SAM does.
-
-        Args:
-            features: Of N images, (N, C, h, w); returned as they are.
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
-
-        Returns:
-            sparse (N, K, 0, C), dense (N, K, C, h, w) and the features.
-        """
-        if prompts.kinds:
-            return super().embed(features, prompts)
+        """Make dense prompts (N, K, C, h, w) of the embedding, and sparse ones (N, K, 0, C)."""
         maps = [features.embedding]
         for down in self.down:
             maps.append(down(maps[-1]))

@@ -36,9 +36,6 @@ class PartPromptHead(TextPromptHead):
     Clicks, boxes and masks are taken too, as SAM does, and have no wholes.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
         wholes: The structures of each whole, from 0.
         hidden_dims: Hidden width of what makes dense prompts.
@@ -51,9 +48,6 @@ class PartPromptHead(TextPromptHead):
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
         num_structures: int = 3,
         wholes: Sequence[Sequence[int]] = ((0, 1),),
         hidden_dims: int = 128,
@@ -61,33 +55,26 @@ class PartPromptHead(TextPromptHead):
     ) -> None:
         wholes = check_wholes(wholes, num_structures)
         texts = num_structures + len(wholes)
-        super().__init__(embed_dims, img_size, embedding_size, texts, **text)
+        super().__init__(texts, **text)
         self.num_structures = num_structures
         members = torch.zeros(len(wholes), num_structures, dtype=torch.bool)
         for whole, parts in enumerate(wholes):
             members[whole, list(parts)] = True
         self.register_buffer("members", members, persistent=False)
         self.dense_prompt = nn.Sequential(
-            nn.Conv2d(embed_dims, hidden_dims, 1),
+            nn.Conv2d(self.embed_dims, hidden_dims, 1),
             nn.ReLU(),
-            nn.Conv2d(hidden_dims, embed_dims, 1),
+            nn.Conv2d(hidden_dims, self.embed_dims, 1),
         )
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Prompt for all K structures and the wholes, or embed other prompts where there are some.
-
-        Args:
-            features: Of N images, (N, C, h, w).
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
+        """Prompt for all K structures and the wholes.
 
         Returns:
             sparse (N, K, 2, C), dense (N, K, C, h, w), and the features with the wholes' prompts.
         """
-        if prompts.kinds:
-            return super().embed(features, prompts)
         embedding = features.embedding
         parts, wholes = self.tokens(self.text).split([self.num_structures, len(self.members)])
         means = self._means(embedding, parts)  # N, K, C

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -34,13 +35,11 @@ class PrototypePromptHead(SAMPromptHead):
     Clicks, boxes and masks are taken too, as SAM does.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
         num_tokens: Sparse prompts of a structure.
         hidden_dims: Hidden width of what makes sparse and dense prompts.
         temperature: Of the contrastive loss.
+        **sizes: See `SAMPromptHead`.
     """
 
     published = (
@@ -66,15 +65,14 @@ class PrototypePromptHead(SAMPromptHead):
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
         num_structures: int = 3,
         num_tokens: int = 2,
         hidden_dims: int = 128,
         temperature: float = 0.07,
+        **sizes: int,
     ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
+        super().__init__(**sizes)
+        embed_dims = self.embed_dims
         self.temperature = temperature
         self.prototypes = nn.Embedding(num_structures, embed_dims)
         self.dense_prompt = nn.Sequential(
@@ -84,28 +82,17 @@ class PrototypePromptHead(SAMPromptHead):
         )
         # Along the places of the embedding: its size is in the weights.
         self.sparse_prompts = nn.Sequential(
-            nn.Conv1d(embedding_size**2, hidden_dims, 1),
+            nn.Conv1d(math.prod(self.encoder.image_embedding_size), hidden_dims, 1),
             nn.ReLU(),
             nn.Conv1d(hidden_dims, num_tokens, 1),
         )
         self.asked = nn.Embedding(num_tokens, embed_dims)
         self.others = nn.Embedding(num_tokens, embed_dims)
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Ask for all K structures, or embed other prompts where there are some.
-
-        Args:
-            features: Of N images, (N, C, h, w); returned as they are.
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
-
-        Returns:
-            sparse (N, K, K * num_tokens, C), dense (N, K, C, h, w) and the features.
-        """
-        if prompts.kinds:
-            return super().embed(features, prompts)
+        """Ask for all K structures: sparse (N, K, K * num_tokens, C), dense (N, K, C, h, w)."""
         found = looked_for(features.embedding, self.prototypes.weight)  # N, K, C, h, w
         batch = found.shape[:2]
         dense = self.dense_prompt(found.flatten(0, 1)).unflatten(0, batch)

@@ -36,15 +36,13 @@ class TextPromptHead(SAMPromptHead):
     and masks are taken too, as SAM does.
 
     Args:
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
         num_structures: K.
         text_dims: Numbers of a feature; CLIP ViT-B/32 has 512.
         features: A ``.npy`` file (K, text_dims), in the order of the structures.
         clip: A file of CLIP's weights, see `echozoo.models.clip_text`.
         names: What CLIP is asked for, K of them.
         vocabulary: CLIP's file of byte pairs; None is the one that mmseg has.
+        **sizes: See `SAMPromptHead`.
 
     Raises:
         CheckpointError: A file cannot be read or holds something else.
@@ -61,19 +59,17 @@ class TextPromptHead(SAMPromptHead):
 
     def __init__(
         self,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
         num_structures: int = 3,
         text_dims: int = 512,
         features: str | None = None,
         clip: str | None = None,
         names: Sequence[str] = (),
         vocabulary: str | None = None,
+        **sizes: int,
     ) -> None:
-        super().__init__(embed_dims, img_size, embedding_size)
-        self.affine = nn.Linear(text_dims, embed_dims)
-        self.norm = TextNorm(embed_dims)
+        super().__init__(**sizes)
+        self.affine = nn.Linear(text_dims, self.embed_dims)
+        self.norm = TextNorm(self.embed_dims)
         shape = num_structures, text_dims
         self.source = features or clip
         if features and clip:
@@ -108,21 +104,10 @@ class TextPromptHead(SAMPromptHead):
                 "file, or leave it out for a table that learns"
             )
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Embed the names of all K structures, or other prompts where there are some.
-
-        Args:
-            features: Of N images, (N, C, h, w); returned as they are.
-            prompts: None, or those of `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
-
-        Returns:
-            sparse (N, K, 1, C), dense (N, K, C, h, w) and the features.
-        """
-        if prompts.kinds:
-            return super().embed(features, prompts)
+        """Embed the names of all K structures: sparse (N, K, 1, C), dense (N, K, C, h, w)."""
         tokens = self.tokens(self.text)
         if prompts.structures is not None:
             tokens = tokens[list(prompts.structures)]

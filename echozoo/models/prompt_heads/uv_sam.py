@@ -33,17 +33,11 @@ class UVSAMPromptHead(CoarsePromptHead):
     of a box exceed a limit and asks it of its right and lower edge; ``tests_corners`` has that.
 
     Args:
-        coarse: See `CoarsePromptHead`; its decode head has ``fuse``.
-        embed_dims: Channels of the embeddings.
-        img_size: Nominal height and width of the network's input in pixels.
-        embedding_size: Nominal height and width of the image embedding.
-        num_structures: K.
         fused_dims: Channels of the fused map.
         min_side: What the sides of a box, and the root of the contour's area, must exceed, as a
             part of the input's width; published are 100 of 1024 pixels.
         tests_corners: Whether the right and lower edge must exceed it in place of the sides.
-        coarse_size: See `CoarsePromptHead`.
-        coarse_loss: See `CoarsePromptHead`.
+        **coarse: See `CoarsePromptHead`; the coarse decode head has ``fuse``.
     """
 
     published = (
@@ -53,20 +47,13 @@ class UVSAMPromptHead(CoarsePromptHead):
 
     def __init__(
         self,
-        coarse: dict,
-        embed_dims: int = 256,
-        img_size: int = 1024,
-        embedding_size: int = 64,
-        num_structures: int = 1,
         fused_dims: int = 256,
         min_side: float = 100 / 1024,
         tests_corners: bool = False,
-        coarse_size: int | None = None,
-        coarse_loss: dict | None = None,
+        **coarse,
     ) -> None:
-        super().__init__(
-            embed_dims, img_size, embedding_size, coarse, num_structures, coarse_size, coarse_loss
-        )
+        super().__init__(**coarse)
+        embed_dims = self.embed_dims
         self.min_side, self.tests_corners = min_side, tests_corners
         self.project_head = nn.Sequential(
             nn.Linear(2 * embed_dims + fused_dims, 2 * embed_dims, bias=False),
@@ -76,24 +63,14 @@ class UVSAMPromptHead(CoarsePromptHead):
         for layer in self.project_head[::2]:
             nn.init.xavier_normal_(layer.weight)
 
-    def embed(
-        self, features: Features, prompts: Prompts, output_tokens: Tensor | None = None
+    def prompt_itself(
+        self, features: Features, prompts: Prompts, output_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Features]:
-        """Embed the boxes and masks of the coarse network, or prompts given, as SAM does.
-
-        Args:
-            features: Of N images, (N, C, h, w), with the images.
-            prompts: Empty, or as for `SAMPromptHead.embed`.
-            output_tokens: The decoder's; not used.
+        """Embed the boxes and masks of the coarse network.
 
         Returns:
             As of `embed_coarse`; the features have ``coarse`` (N, K, h', w') too.
-
-        Raises:
-            ConfigError: The features come without images.
         """
-        if prompts.kinds:
-            return super().embed(features, prompts)
         head = self.coarse["decode_head"]
         fused = head.fuse(self.coarse_maps(features))  # N, fused_dims, h', w'
         logits = head.cls_seg(fused)  # N, classes, h', w'
@@ -128,7 +105,7 @@ class UVSAMPromptHead(CoarsePromptHead):
         number = boxes.shape[2]
         height, width = features.size
         thin = F.adaptive_avg_pool2d(logits.float(), (4 * height, 4 * width))  # N, K, 4h, 4w
-        tokens, dense, features = super().embed(
+        tokens, dense, features = self.embed(
             features,
             Prompts(boxes=boxes.flatten(1, 2), masks=thin.repeat_interleave(number, 1)),
         )

@@ -84,17 +84,7 @@ class ClipEncoderDecoder(ClipSegmentorMixin, EncoderDecoder):
         data_samples: Sequence[EchoDataSample] | None = None,
         mode: str = "tensor",
     ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
-        """Run the network on every frame.
-
-        Args:
-            inputs: Scaled clips (B, T, C, H, W).
-            data_samples: B samples.
-            mode: ``"tensor"`` for logits (B * T, K + 1, H, W), ``"loss"`` for a dict of losses,
-                ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
-
-        Returns:
-            What ``mode`` says.
-        """
+        """Run as `PromptableSegmentor` does; logits are (B * T, K + 1, H, W), background first."""
         self.num_frames = inputs.shape[1]
         frames = frames_of(inputs)  # (B * T, C, H, W)
         if mode == "loss":

@@ -53,13 +53,7 @@ class InteractiveSegmentor(PromptableSegmentor):
         data_samples: Sequence[EchoDataSample] | None = None,
         mode: str = "tensor",
     ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
-        """Run as `PromptableSegmentor`, but with ``mode="loss"`` all rounds.
-
-        Args:
-            inputs: Scaled clips (B, T, C, H, W).
-            data_samples: B samples; in training with points and boxes.
-            mode: "tensor", "loss" or "predict".
-        """
+        """Run as `PromptableSegmentor`, but with ``mode="loss"`` all rounds."""
         if mode != "loss":
             return super().forward(inputs, data_samples, mode)
         features = self.encode(frames_of(inputs), num_frames=inputs.shape[1])

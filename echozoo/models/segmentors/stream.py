@@ -72,18 +72,7 @@ class StreamSegmentor(PromptedSegmentor):
         data_samples: Sequence[EchoDataSample] | None = None,
         mode: str = "tensor",
     ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
-        """Run the whole path.
-
-        Args:
-            inputs: Scaled clips (B, T, C, H, W).
-            data_samples: B samples, with the prompts if frames are prompted, and in training with
-                the labels.
-            mode: ``"tensor"`` for logits (B * T, K, H, W), ``"loss"`` for a dict of losses,
-                ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
-
-        Returns:
-            What ``mode`` says.
-        """
+        """Run the whole path, as `PromptableSegmentor` does; logits are (B * T, K, H, W)."""
         num_frames = inputs.shape[1]
         features = self.encode(frames_of(inputs), num_frames)
         given = self._given(features, data_samples)

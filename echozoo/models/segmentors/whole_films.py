@@ -22,9 +22,6 @@ class WholeFilms(nn.Module):
 
         Args:
             data: ``inputs``, B clips (T, 1, H, W), and ``data_samples``.
-
-        Returns:
-            The samples with predictions.
         """
         if not self.postprocessing.film_steps:
             return super().test_step(data)

@@ -84,13 +84,9 @@ class ShapeCodes(BaseModel):
         data_samples: Sequence[EchoDataSample] | None = None,
         mode: str = "tensor",
     ) -> Tensor | dict[str, Tensor] | list[EchoDataSample]:
-        """Take label maps apart and put them together again.
+        """Take label maps apart and put them together again; logits are (B * T, 3, H, W).
 
-        Args:
-            inputs: Clips (B, T, C, H, W); what they show is not looked at.
-            data_samples: B samples with labels of both structures.
-            mode: ``"tensor"`` for logits (B * T, 3, H, W), ``"loss"`` for a dict of losses,
-                ``"predict"`` for the samples with ``pred_masks`` and ``pred_labels``.
+        Clips (B, T, C, H, W) are not looked at, only the samples' labels of both structures.
 
         Raises:
             ConfigError: The structures or the size are others.

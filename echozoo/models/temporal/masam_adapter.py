@@ -41,15 +41,7 @@ class MASAM3DAdapter(nn.Module):
         return {rf"{re.escape(block)}\.adapter_(norm|linear_down|conv|linear_up){second}\.": r"\1."}
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Let neighbouring frames of each clip exchange features.
-
-        Args:
-            x: (B * T, H, W, C), the frames of a clip following each other.
-            num_frames: T.
-
-        Returns:
-            (B * T, H, W, C).
-        """
+        """Let neighbouring frames of each clip exchange features (B * T, H, W, C)."""
         low = self.linear_down(self.norm(x))  # B * T, H, W, C'
         clips = low.unflatten(0, (-1, num_frames)).permute(0, 4, 1, 2, 3)  # B, C', T, H, W
         mixed = self.conv(clips).permute(0, 2, 3, 4, 1).flatten(0, 1)  # B * T, H, W, C'

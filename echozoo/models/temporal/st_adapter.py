@@ -38,13 +38,5 @@ class STAdapter(nn.Module):
             nn.init.zeros_(start)
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Let the frames of each clip exchange features.
-
-        Args:
-            x: (B * T, H, W, C), the frames of a clip following each other.
-            num_frames: T.
-
-        Returns:
-            (B * T, H, W, C).
-        """
+        """Let the frames of each clip exchange features (B * T, H, W, C)."""
         return x + self.up(self.mix(self.down(x), num_frames))

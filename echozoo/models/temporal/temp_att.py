@@ -47,15 +47,7 @@ class TempAtt(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Let the frames of each clip exchange features.
-
-        Args:
-            x: (B * T, H, W, C), the frames of a clip following each other.
-            num_frames: T.
-
-        Returns:
-            (B * T, H, W, C).
-        """
+        """Let the frames of each clip exchange features (B * T, H, W, C)."""
         _, height, width, channels = x.shape
         tokens = self.norm(x).reshape(-1, num_frames, height * width, channels)  # B, T, H * W, C
         if self.time_table is not None:

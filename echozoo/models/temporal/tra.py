@@ -34,15 +34,7 @@ class TRA(nn.Module):
         nn.init.zeros_(self.expand.bias)
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Let the frames of each clip exchange features.
-
-        Args:
-            x: (B * T, H, W, C), the frames of a clip following each other.
-            num_frames: T.
-
-        Returns:
-            (B * T, H, W, C).
-        """
+        """Let the frames of each clip exchange features (B * T, H, W, C)."""
         rows = x.reshape(-1, x.shape[-1])  # B * T * H * W, C
         normed = self.norm(rows).view(x.shape)  # B * T, H, W, C
         return x + self.expand(self.mix(self.reduce(normed), num_frames))
