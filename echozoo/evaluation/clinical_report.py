@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from echozoo.evaluation.functional.agreement import Agreement, Interval, agreement
 from echozoo.evaluation.functional.ejection_fraction import EjectionFraction
+from echozoo.evaluation.text_tables import as_text, text_table
 
 
 class Quantity(NamedTuple):
@@ -128,10 +125,7 @@ def agreement_table(title: str, comparison: Mapping[str, Agreement]) -> str:
     Returns:
         Plain text, some 90 characters wide.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    for heading in ("patients", "MAE", "bias", "SD", "limits of agreement", "r"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = text_table(title, "", "patients", "MAE", "bias", "SD", "limits of agreement", "r")
     for key, _, unit in QUANTITIES:
         found = comparison[key]
         if not found.num_pairs:
@@ -141,10 +135,7 @@ def agreement_table(title: str, comparison: Mapping[str, Agreement]) -> str:
         correlation = _cell(found.pearson_r, digits=3)
         name = f"{key.upper()}, {unit}"
         table.add_row(name, str(found.num_pairs), *spread, limits, correlation)
-    console = Console(file=io.StringIO(), width=200, color_system=None)
-    console.print(table)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return as_text(table)
 
 
 def missing(method: str, step: str) -> EjectionFraction:

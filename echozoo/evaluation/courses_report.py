@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from echozoo.evaluation.film_result import FilmResult, courses_of
+from echozoo.evaluation.text_tables import as_text, text_table
 
 _ROWS = {
     "area_change_pp": "LV area lost from ED to ES, % of ED",
@@ -41,23 +38,14 @@ def as_content(films: Sequence[FilmResult]) -> dict[str, Any]:
 def table(films: Sequence[FilmResult]) -> str:
     """Lay the means out as text; what no film has is left out."""
     rows = [courses_of(film) for film in films]
-    sheet = Table(
-        title="courses of the LV, means over films",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for heading in ("", "predicted", "reference", "films"):
-        sheet.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    title = "courses of the LV, means over films"
+    sheet = text_table(title, "", "predicted", "reference", "films")
     for key, name in _ROWS.items():
         mine = [row[key] for row in rows]
         true = [row.get(f"reference_{key}", np.nan) for row in rows]
         if _count(mine):
             sheet.add_row(name, _shown(mine), _shown(true), str(_count(mine)))
-    console = Console(file=io.StringIO(), width=200, color_system=None)
-    console.print(sheet)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return as_text(sheet)
 
 
 def _count(values: Sequence[float]) -> int:

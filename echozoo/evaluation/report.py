@@ -17,14 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 import mmengine
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 import echozoo
 from echozoo.command_line import command_line
 from echozoo.errors import ConfigError
 from echozoo.evaluation.functional.aggregate import ALL, CONFIDENCE, Estimate, Summary
+from echozoo.evaluation.text_tables import as_text, text_table
 from echozoo.postprocessing.plausibility import MEANINGS
 from echozoo.whole_files import written_whole
 
@@ -52,7 +51,6 @@ CASES = {
     "flags": "what is implausible about the prediction by itself; "
     + "; ".join(f"{what}: {meaning}" for what, meaning in MEANINGS.items()),
 }
-_WIDEST = 200  # a table takes the room that it needs, in a log as on a screen
 _PACKAGES = ("torch", "numpy", "scipy")
 _NOTE = f"""\
 means over images, {CONFIDENCE:.0%} bootstrap intervals over patients
@@ -79,12 +77,7 @@ def results_table(summaries: Sequence[Summary]) -> str:
     tables = [_table(title, overall, columns, grouped=False)]
     if others:
         tables.append(_table("by instant and view", others, columns, grouped=True))
-    console = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
-    for table in tables:
-        console.print(table)
-    console.print(_NOTE + _spacing_note(head), soft_wrap=True)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return f"{as_text(*tables)}\n{_NOTE}{_spacing_note(head)}"
 
 
 def flags_note(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -110,9 +103,6 @@ def write_csv(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         folder: Made where it does not exist.
         rows: Cases with equal keys, which become the columns.
 
-    Returns:
-        The file.
-
     Raises:
         ConfigError: The file cannot be written.
     """
@@ -136,9 +126,6 @@ def write_json(
         bootstrap: Number of resamples and seed.
         given_frames: How many frames are in no number because their masks were given.
         about: What else is known of the run, see `echozoo.engine.provenance.about_test`.
-
-    Returns:
-        The file.
 
     Raises:
         ConfigError: The file cannot be written.
@@ -178,9 +165,6 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         path: The file; folders are made.
         rows: With equal keys, which become the columns.
 
-    Returns:
-        The file.
-
     Raises:
         ConfigError: The file cannot be written.
     """
@@ -195,13 +179,6 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def write_content(path: Path, content: Mapping[str, Any]) -> Path:
     """Write a JSON file; NaN is null.
 
-    Args:
-        path: The file; folders are made.
-        content: What JSON can hold.
-
-    Returns:
-        The file.
-
     Raises:
         ConfigError: The file cannot be written.
     """
@@ -211,13 +188,6 @@ def write_content(path: Path, content: Mapping[str, Any]) -> Path:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file whole: a reader sees the old one or the new one, nothing between.
-
-    Args:
-        path: The file; folders are made.
-        text: Its content.
-
-    Returns:
-        The file.
 
     Raises:
         ConfigError: The file cannot be written.
@@ -252,12 +222,9 @@ def _spacing_note(overall: Summary) -> str:
 def _table(
     title: str, summaries: Sequence[Summary], metrics: Sequence[str], grouped: bool
 ) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    if grouped:
-        table.add_column("group", no_wrap=True)
-    table.add_column("structure", no_wrap=True)
-    for heading in ("images", "empty", "absent", *(HEADINGS.get(m, m) for m in metrics)):
-        table.add_column(heading, justify="right", no_wrap=True)
+    labels = ("group", "structure") if grouped else ("structure",)
+    numbers = ("images", "empty", "absent", *(HEADINGS.get(m, m) for m in metrics))
+    table = text_table(title, *labels, *numbers, labels=len(labels))
     previous = None
     for summary in summaries:
         group = summary.view if summary.instant == ALL else summary.instant

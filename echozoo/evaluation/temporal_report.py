@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from echozoo.evaluation.film_result import SIDES, FilmResult, courses_of
 from echozoo.evaluation.functional import attributes
@@ -18,6 +14,7 @@ from echozoo.evaluation.functional.aggregate import CONFIDENCE, bootstrap_interv
 from echozoo.evaluation.functional.attributes import ATTRIBUTES, BY_KEY
 from echozoo.evaluation.functional.temporal import Consistency
 from echozoo.evaluation.limits import TemporalLimits
+from echozoo.evaluation.text_tables import as_text, text_table
 
 DEFINITIONS = {
     "s, e": "attribute scaled by its bounds, s = (a - min) / (max - min); error of a frame against "
@@ -231,10 +228,7 @@ def table(
     """
     found, floor = (counts[side] for side in SIDES)
     title = f"temporal consistency, {found['sequences']} films, {found['frames']} frames"
-    sheet = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    sheet.add_column("", no_wrap=True)
-    for heading in ("tolerated", "inconsistent", "%", "failed", "reference"):
-        sheet.add_column(heading, justify="right", no_wrap=True)
+    sheet = text_table(title, "", "tolerated", "inconsistent", "%", "failed", "reference")
     for what, name in (("frames (TCI)", "frames"), ("films (bad cases)", "sequences")):
         low, high = (100 * limit for limit in spread[f"inconsistent_{name}_ratio"])
         share = f"{100 * found[f'inconsistent_{name}_ratio']:.1f}"
@@ -259,11 +253,7 @@ def table(
             str(numbers["failed_frames"]),
             str(floor["attributes"].get(key, {}).get("inconsistent_frames", "-")),
         )
-    console = Console(file=io.StringIO(), width=200, color_system=None)
-    console.print(sheet)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    lines = [line.rstrip() for line in text.splitlines()]
-    return "\n".join([*lines, *_notes(floor, limits, keys)])
+    return "\n".join([as_text(sheet), *_notes(floor, limits, keys)])
 
 
 def _notes(floor: dict[str, Any], limits: TemporalLimits, keys: Sequence[str]) -> list[str]:

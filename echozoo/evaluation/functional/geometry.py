@@ -46,9 +46,6 @@ def measure_frame(
         spacing: (dy, dx) of a pixel, mm.
         section: Disks of the frame's LV, if they are known already.
 
-    Returns:
-        Its measures.
-
     Raises:
         DataError: The label map is not two-dimensional, or the spacing is not positive.
     """

@@ -54,9 +54,6 @@ class CaseMetric(BaseMetric):
             size: Length of the dataset. Not used: mmengine would cut the gathered list to it, which
                 loses cases where a sampler pads otherwise than mmengine's own; here a case
                 that came twice is known by its name.
-
-        Returns:
-            The metrics, on every process.
         """
         return super().evaluate(sys.maxsize)
 

@@ -91,22 +91,13 @@ class EjectionFractionMetric(CaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure the ED and ES frames of a batch of clips; each leaves exactly one result.
 
-        Args:
-            data_batch: Not used.
-            data_samples: `EchoDataSample` as dicts, with ``native_labels``, ``pred_masks`` and
-                the meta fields.
-
         Raises:
             DataError: Masks are missing or do not fit the reference.
         """
         self.results.extend(section_clip(sample) for sample in data_samples)
 
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
-        """Compare the gathered patients, on the first process.
-
-        Returns:
-            Metrics without prefix.
-        """
+        """Compare the gathered patients, on the first process."""
         rows = merge_clips(results)
         patients = patient_results(rows, self.step)
         informed = [patient for patient in patients if patient.info is not None]

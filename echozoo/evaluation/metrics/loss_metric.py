@@ -51,10 +51,6 @@ class LossMetric(CaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Take the losses of a batch of clips; each with labels leaves one result.
 
-        Args:
-            data_batch: Not used.
-            data_samples: `EchoDataSample` as dicts, with ``loss``.
-
         Raises:
             ConfigError: A sample has no loss.
         """
@@ -73,11 +69,7 @@ class LossMetric(CaseMetric):
             self.results.append(ClipLoss(sample["sequence"], frames, loss, weight))
 
     def compute_metrics(self, results: list[ClipLoss]) -> dict[str, float]:
-        """Average the gathered losses, on the first process.
-
-        Returns:
-            ``loss``, without prefix.
-        """
+        """Average the gathered losses, on the first process."""
         clips = {(clip.sequence, clip.frames): clip for clip in results}.values()
         total = math.fsum(clip.loss * clip.weight for clip in clips)
         return {"loss": total / (sum(clip.weight for clip in clips) or math.nan)}

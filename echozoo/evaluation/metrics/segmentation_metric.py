@@ -105,11 +105,6 @@ class SegmentationMetric(CaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Score a batch of clips; each leaves exactly one result.
 
-        Args:
-            data_batch: Not used.
-            data_samples: `EchoDataSample` as dicts, with ``native_labels`` (T, H0, W0),
-                ``pred_masks`` (T, K, H0, W0) and the meta fields.
-
         Raises:
             DataError: Masks are missing or do not fit the reference.
         """
@@ -119,9 +114,6 @@ class SegmentationMetric(CaseMetric):
 
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
         """Summarise the gathered clips, on the first process.
-
-        Returns:
-            Metrics without prefix.
 
         Raises:
             DataError: Nothing is labelled.
@@ -157,9 +149,6 @@ def score_clip(sample: dict[str, Any], surface: bool = True, flagged: bool = Fal
         surface: Measure distances too.
         flagged: Look for what is implausible in each frame too. Its rows then end with
             ``predicted_px``, the prediction's pixels on the native grid, and ``flags``, a list.
-
-    Returns:
-        The clip's cases.
 
     Raises:
         DataError: Masks are missing or do not fit the reference.

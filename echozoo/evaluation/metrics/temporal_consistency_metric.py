@@ -88,22 +88,13 @@ class TemporalConsistencyMetric(CaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure the frames of a batch of clips; each leaves exactly one result.
 
-        Args:
-            data_batch: Not used.
-            data_samples: `EchoDataSample` as dicts, with ``native_labels``, ``pred_masks``,
-                ``pred_labels`` if there are, and the meta fields.
-
         Raises:
             DataError: Masks are missing or do not fit the reference.
         """
         self.results.extend(measure_clip(sample) for sample in data_samples)
 
     def compute_metrics(self, results: list[ScoredClip]) -> dict[str, float]:
-        """Judge the gathered films, on the first process.
-
-        Returns:
-            Metrics without prefix.
-        """
+        """Judge the gathered films, on the first process."""
         films = judge_films(merge_clips(results), self.limits)
         films += films_without_frames(results, {film.sequence for film in films})
         judged = [film for film in films if not film.unjudged]
