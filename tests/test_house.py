@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the ground up; what shares a floor does not import each other.
 FLOORS = (
-    ("command_line", "errors", "lazy", "notices", "structures")
-    + ("upstream", "weights", "whole_files", "zoo"),
+    ("command_line", "errors", "lazy", "notices", "options")
+    + ("structures", "upstream", "weights", "whole_files", "zoo"),
     ("compilers", "hub", "published_files", "registry", "run_folder"),
     ("films",),
     ("datasets", "phantom"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -12,28 +11,6 @@ from echozoo.compilers import refuse_without_compiler
 from echozoo.errors import ConfigError
 
 _AMP = {True: torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def add_execution_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of tools that run a trained model: device, precision, compilation."""
-    parser.add_argument("--device", help="cpu, cuda, … (default: a GPU where there is one)")
-    parser.add_argument(
-        "--amp",
-        nargs="?",
-        const="bf16",
-        choices=("bf16", "fp16"),
-        help="mixed precision (default: bf16)",
-    )
-    parser.add_argument(
-        "--int8", action="store_true", help="quantise the encoder's linear layers, on the CPU"
-    )
-    parser.add_argument("--compile", action="store_true", help="torch.compile: slow to start")
-    parser.add_argument(
-        "--no-fast-cpu",
-        dest="fast_cpu",
-        action="store_false",
-        help="leave layers on a CPU as torch computes them",
-    )
 
 
 def check_execution(

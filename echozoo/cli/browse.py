@@ -17,6 +17,7 @@ from PIL import Image
 from echozoo.engine import failures, launch
 from echozoo.engine.scales import load_scaled
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.options import add_data_options, command_parser
 from echozoo.registry import DATASETS
 from echozoo.visualization.grid import clip_grid
 from echozoo.whole_files import written_whole
@@ -24,11 +25,9 @@ from echozoo.whole_files import written_whole
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", help="a file of configs/, or its name")
-    launch.add_data_options(parser)
+    add_data_options(parser)
     parser.add_argument(
         "--subset", choices=("train", "val", "test"), help="default: %(default)s", default="train"
     )

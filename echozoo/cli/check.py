@@ -27,7 +27,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.anatomy import INSTANTS, QUALITIES, VIEWS
 from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels, check_mask_size
@@ -45,6 +44,7 @@ from echozoo.datasets.splits import find_split_folder, read_split_files
 from echozoo.errors import DataError, one_line, one_line_errors
 from echozoo.films.apart import apart
 from echozoo.films.io import Volume, read_noted
+from echozoo.options import add_data_root, add_workers
 
 
 @dataclass

@@ -27,6 +27,7 @@ from echozoo.apis.model import LoadedModel
 from echozoo.datasets.film_dataset import FilmDataset
 from echozoo.engine import failures, launch
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.options import command_parser
 from echozoo.registry import DATASETS
 from echozoo.whole_files import written_whole
 
@@ -45,9 +46,7 @@ class Line(NamedTuple):
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", help="a run's work folder, a config, or a published model")
     parser.add_argument("checkpoint", nargs="?", help="weights, or a run's work folder")
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")

@@ -10,7 +10,6 @@ LiteMedSAM come inside a Python package; nothing of it is imported, its file is 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -26,6 +25,7 @@ from rich.progress import TransferSpeedColumn as SpeedColumn
 from rich.table import Column, Table
 
 from echozoo.errors import CheckpointError, one_line_errors
+from echozoo.options import command_parser
 from echozoo.published_files import PUBLISHED_FILES, PackagedFile, PublishedFile
 
 CHUNK = 1 << 20
@@ -41,9 +41,6 @@ def download(file: PublishedFile, folder: Path, progress: Progress) -> Path:
         file: What to fetch.
         folder: Where to put it; made where absent.
         progress: Shows how far it is.
-
-    Returns:
-        Path of the verified file.
 
     Raises:
         CheckpointError: The server cannot be reached, the connection was cut, the disk is full, or
@@ -75,9 +72,6 @@ def copy(file: PackagedFile, folder: Path) -> Path:
     Args:
         file: What to copy.
         folder: Where to put it; made where absent.
-
-    Returns:
-        Path of the verified file.
 
     Raises:
         CheckpointError: The package is not installed or has no such file, the disk is full, or the
@@ -179,9 +173,7 @@ def _print_files() -> None:
 @one_line_errors
 def main() -> int | None:
     """Get what the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("name", nargs="?", choices=sorted(PUBLISHED_FILES), help="what to get")
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("checkpoints"), help="folder (default: checkpoints)"

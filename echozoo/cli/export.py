@@ -19,13 +19,12 @@ from echozoo.apis import load_model
 from echozoo.errors import one_line_errors
 from echozoo.export.onnx import check_installed, export_onnx
 from echozoo.export.onnx_check import Comparison
+from echozoo.options import command_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", help="a config, or a run's folder (its config, best checkpoint)")
     parser.add_argument(
         "checkpoint", nargs="?", help="weights (default: the run's or the config's)"

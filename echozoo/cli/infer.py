@@ -23,13 +23,13 @@ import sys
 from pathlib import Path
 
 from echozoo import hub, weights
-from echozoo.apis.execution import add_execution_options
 from echozoo.apis.inferencer import EchoInferencer
 from echozoo.apis.outcomes import Inference
 from echozoo.engine import failures
 from echozoo.engine.distributed import join_processes, launched_rank, own_device, process_group
 from echozoo.errors import ConfigError, one_line, one_line_errors
 from echozoo.notices import log_to_stderr
+from echozoo.options import add_execution_options, add_launcher, add_postprocess, command_parser
 from echozoo.run_folder import find_checkpoint
 from echozoo.studies.names import VIEWS
 from echozoo.studies.page import PAGE_FILE
@@ -39,9 +39,7 @@ _WEIGHTS = (".pth", ".pt", ".safetensors")
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "words",
         nargs="+",
@@ -61,12 +59,7 @@ def parse_args() -> argparse.Namespace:
     add_prompt_options(parser)
     parser.add_argument("--batch-size", type=int, default=8, help="frames of a pass (default: 8)")
     add_execution_options(parser)
-    parser.add_argument(
-        "--postprocess",
-        nargs="*",
-        metavar="STEP",
-        help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
-    )
+    add_postprocess(parser)
     parser.add_argument(
         "--spacing", nargs=2, type=float, metavar=("DY", "DX"), help="mm a pixel, of all films"
     )
@@ -104,11 +97,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that share the films"
     )
-    parser.add_argument(
-        "--launcher",
-        choices=("none", "pytorch", "slurm"),
-        default="none",
-        help="what has started several processes to share the films; see tools/dist_infer.sh",
+    add_launcher(
+        parser, "what has started several processes to share the films; see tools/dist_infer.sh"
     )
     parser.add_argument("--mp4", action="store_true", help="the overlay as MP4 too, all frames")
     return parser.parse_args()

@@ -20,12 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.anatomy import VIEWS
 from echozoo.datasets.camus import CAMUSDataset
 from echozoo.datasets.checks import check_labels
@@ -36,7 +34,9 @@ from echozoo.evaluation.functional.attributes import ATTRIBUTES, BY_KEY, film_at
 from echozoo.evaluation.functional.temporal import FEWEST_FRAMES, Limit, derive_limits
 from echozoo.evaluation.limits import TemporalLimits
 from echozoo.evaluation.report import origin, write_content
+from echozoo.evaluation.text_tables import text_table
 from echozoo.films.io import read_volume
+from echozoo.options import add_data_root, add_workers, command_parser
 
 FEW_FILMS = 50
 """The published limits are from 98; the largest error of fewer films says less about others."""
@@ -113,10 +113,7 @@ def measure_all(
 
 def limits_table(limits: dict[str, Limit]) -> Table:
     """Bounds, thresholds, and thresholds in the attribute's unit."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("attribute", no_wrap=True)
-    for heading in ("min", "max", "threshold", "tolerated"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = text_table(None, "attribute", "min", "max", "threshold", "tolerated")
     for key, limit in limits.items():
         numbers = (f"{limit.min:.2f}", f"{limit.max:.2f}", f"{limit.threshold:.5f}")
         table.add_row(key, *numbers, f"{limit.tolerance:.3f} {BY_KEY[key].unit}")
@@ -136,9 +133,7 @@ def describe(root: Path, films: Sequence[MeasuredFilm], args: argparse.Namespace
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     add_data_root(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument(

@@ -23,12 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from echozoo.cli._options import add_data_root, add_workers
 from echozoo.datasets.layout import find_patients, resolve_data_root
 from echozoo.errors import DataError, one_line_errors
 from echozoo.evaluation.clinical_report import (
@@ -40,6 +38,8 @@ from echozoo.evaluation.clinical_report import (
 from echozoo.evaluation.functional.ejection_fraction import PER_PHASE, EjectionFraction
 from echozoo.evaluation.patients import PatientMeasures, measure_patient
 from echozoo.evaluation.report import origin, write_content, write_rows
+from echozoo.evaluation.text_tables import text_table
+from echozoo.options import add_data_root, add_workers, command_parser
 from echozoo.visualization.agreement import Pairs, plot_agreement
 
 _SHOWN = 40
@@ -117,11 +117,8 @@ def _comparison(key: str, source: str, step: str, rows: list) -> Comparison:
 def patients_table(measured: list[PatientMeasures]) -> Table:
     """The first patients with their numbers."""
     title = "per-phase step, beside it EF by the global step; LA at ES"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("patient", no_wrap=True)
-    headings = ("EDV\nml", "ESV\nml", "EF\n%", "EF global\n%", "LA\nml", "Info EF\n%")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    numbers = ("EDV\nml", "ESV\nml", "EF\n%", "EF global\n%", "LA\nml", "Info EF\n%")
+    table = text_table(title, "patient", *numbers)
     table.add_column("method", no_wrap=True)
     rows = [one.row() for one in measured if one.volumes]
     for row in rows[:_SHOWN]:
@@ -191,9 +188,7 @@ def write(
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     add_data_root(parser)
     parser.add_argument("-o", "--out", type=Path, help="folder for tables and plots")
     parser.add_argument("--reference", help="data folder to compare with (ground truth)")

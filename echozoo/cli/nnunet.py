@@ -31,6 +31,7 @@ from echozoo.engine.config_file import load_config
 from echozoo.errors import ConfigError, DataError, one_line_errors
 from echozoo.films.io import read_volume, write_volume
 from echozoo.models.segmentors.stored import image_name
+from echozoo.options import add_pairs, command_parser
 from echozoo.registry import DATASETS
 from echozoo.whole_files import written_whole
 
@@ -160,20 +161,11 @@ def bring_back(folder: Path, predictions: Path, out: Path) -> str:
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("folder", type=Path, help="nnUNet_raw/Dataset###_NAME")
     parser.add_argument("config", nargs="?", help="a file of configs/ whose data are exported")
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
-    parser.add_argument(
-        "--dataset",
-        nargs="+",
-        action=launch.KeyValue,
-        default={},
-        metavar="KEY=VALUE",
-        help="set keys of the train, val and test data sets at once",
-    )
+    add_pairs(parser, "--dataset", "set keys of the train, val and test data sets at once")
     parser.add_argument("--predictions", type=Path, help="nnU-Net's folder, to bring back")
     parser.add_argument("-o", "--out", type=Path, help="where label maps go, with --predictions")
     args = parser.parse_args()

@@ -7,7 +7,6 @@ echozoo parts --all
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import inspect
 import sys
@@ -23,6 +22,7 @@ from torch import nn
 from echozoo import registry
 from echozoo.engine.config_options import closest
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.options import command_parser
 
 # What a part is built with to count its parameters: its defaults, else the width of SAM ViT-B's
 # tokens, or of its embeddings.
@@ -72,9 +72,7 @@ def parameters(part: Any) -> str:
 @one_line_errors
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("--kind", help="one kind only: model, dataset, transform, ...")
     parser.add_argument("--all", action="store_true", help="also mmseg's and mmengine's, by name")
     args = parser.parse_args()

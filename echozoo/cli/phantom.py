@@ -6,8 +6,8 @@ import argparse
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from echozoo.cli._options import add_workers
 from echozoo.errors import one_line_errors
+from echozoo.options import add_workers
 from echozoo.phantom import PhantomOptions, write_phantom
 from echozoo.phantom.artefacts import QUALITIES
 from echozoo.phantom.writing import LAYOUTS

@@ -16,15 +16,14 @@ from echozoo.errors import ConfigError, one_line_errors
 from echozoo.export.publish import publish
 from echozoo.export.weights_file import verify
 from echozoo.models.weight_files import file_sha256
+from echozoo.options import command_parser
 
 SHOWN = ("name", "echozoo_version", "date", "training_data", "licence", "weights_sha256")
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("run", nargs="?", help="a run's folder (its best checkpoint) or a file")
     parser.add_argument("--config", help="the model's config (default: the run's own)")
     parser.add_argument("-o", "--out", help="folder for the files")

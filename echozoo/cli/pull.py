@@ -16,13 +16,12 @@ from pathlib import Path
 from echozoo import hub
 from echozoo.errors import StorageError, one_line_errors
 from echozoo.export.weights_file import verify
+from echozoo.options import command_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("name", metavar="USER/NAME[@REVISION]", help="a repository of echozoo push")
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("checkpoints"), help="folder (default: checkpoints)"

@@ -14,13 +14,12 @@ from pathlib import Path
 from echozoo import hub
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.export.weights_file import verify
+from echozoo.options import command_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("folder", type=Path, help="what echozoo publish has written")
     parser.add_argument("name", metavar="USER/NAME", help="where to; made where it does not exist")
     parser.add_argument(

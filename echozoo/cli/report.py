@@ -6,18 +6,15 @@ echozoo report work_dirs/samus_tra
 
 from __future__ import annotations
 
-import argparse
-
 from echozoo.errors import one_line_errors
+from echozoo.options import command_parser
 from echozoo.visualization.report import write_report
 
 
 @one_line_errors
 def main() -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("work_dir", help="the folder of a test: it holds results.json")
     parser.add_argument("-o", "--out", help="the page (default: WORK_DIR/report.html)")
     args = parser.parse_args()

@@ -14,9 +14,9 @@ import argparse
 from pathlib import Path
 
 from echozoo.apis import load_model
-from echozoo.apis.execution import add_execution_options
 from echozoo.errors import ConfigError, one_line_errors
 from echozoo.notices import log_to_stderr
+from echozoo.options import add_execution_options, command_parser
 from echozoo.serve.options import ServeOptions, allowed_hosts
 from echozoo.serve.start import check_installed, serve
 
@@ -25,9 +25,7 @@ _MB = 2**20
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "config",
         nargs="?",

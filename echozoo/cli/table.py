@@ -24,8 +24,8 @@ from pathlib import Path
 
 from echozoo import zoo
 from echozoo.engine.config_options import closest
-from echozoo.engine.launch import KeyValue
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.options import add_amp, add_pairs, command_parser
 from echozoo.tables.collect import collect
 from echozoo.tables.compare import compare
 from echozoo.tables.definition import TableDefinition, read_definition
@@ -37,9 +37,7 @@ from echozoo.tables.write import write_table
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("tables", nargs="+", help="names or files of configs/tables/, or all")
     parser.add_argument("--scale", metavar="NAME", help="a size that the configs declare")
     parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
@@ -54,15 +52,9 @@ def parse_args() -> argparse.Namespace:
         help="cross-validation: 1-10 are all folds of the data set's authors. A run each, and "
         "their test patients are put together, so that each counts once",
     )
-    add_dict(parser, "--dataset", "keys of the train, val and test data of every row")
-    add_dict(parser, "--cfg-options", "keys of the config of every row")
-    parser.add_argument(
-        "--amp",
-        nargs="?",
-        const="bf16",
-        choices=("bf16", "fp16"),
-        help="mixed precision (default: bf16, on the CPU too)",
-    )
+    add_pairs(parser, "--dataset", "keys of the train, val and test data of every row")
+    add_pairs(parser, "--cfg-options", "keys of the config of every row")
+    add_amp(parser)
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="run only these (row or config)")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs of each run (default: 1)")
     parser.add_argument(
@@ -81,13 +73,6 @@ def folds(text: str) -> range:
     """Read a fold, or several as ``1-10``."""
     first, dash, last = text.partition("-")
     return range(int(first), int(last if dash else first) + 1)
-
-
-def add_dict(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """Add an option that takes KEY=VALUE several times."""
-    parser.add_argument(
-        flag, nargs="+", action=KeyValue, default={}, metavar="KEY=VALUE", help=meaning
-    )
 
 
 def find_tables(names: Sequence[str]) -> list[TableDefinition]:

@@ -25,13 +25,12 @@ from echozoo.engine.averages import average
 from echozoo.engine.distributed import process_group
 from echozoo.engine.fitting import check_fit
 from echozoo.errors import ConfigError, one_line_errors
+from echozoo.options import add_postprocess, add_run_options, command_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument(
         "config",
         help="a config, a run's folder or checkpoint, published weights, or a name of the zoo",
@@ -47,12 +46,7 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="quantise the encoder's linear layers, on the CPU; results go to RUN/int8",
     )
-    parser.add_argument(
-        "--postprocess",
-        nargs="*",
-        metavar="STEP",
-        help="LargestComponent, FillHoles, WhittakerSmoother, … in place of the config's own steps",
-    )
+    add_postprocess(parser)
     parser.add_argument(
         "--average",
         nargs="+",
@@ -61,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         help="average its probabilities with those of these runs or published weights; results go "
         "to RUN/average",
     )
-    launch.add_options(parser)
+    add_run_options(parser)
     return parser.parse_args()
 
 

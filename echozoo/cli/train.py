@@ -21,15 +21,14 @@ from echozoo.engine.distributed import launched_rank, process_group
 from echozoo.engine.fitting import check_fit
 from echozoo.engine.lock import claimed
 from echozoo.errors import CheckpointError, ConfigError, one_line_errors
+from echozoo.options import add_run_options, command_parser
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("config", help="a file of configs/; it is code, and runs")
-    launch.add_options(parser)
+    add_run_options(parser)
     parser.add_argument(
         "--resume",
         nargs="?",

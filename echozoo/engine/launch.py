@@ -6,12 +6,12 @@ import argparse
 import itertools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from echozoo.engine import safe_checkpoints  # noqa: F401 (in force once it is imported)
@@ -30,87 +30,6 @@ _ONE_SUBSET_EACH = ("subset", "test_mode", "pipeline", "type")
 _run_number = itertools.count()
 
 
-class KeyValue(DictAction):
-    """Collect ``KEY=VALUE`` arguments in a dict; mmengine's, with a message for a missing ``=``."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """Add the values to the namespace's dict."""
-        for value in values or ():
-            if "=" not in value:
-                parser.error(f"{option_string}: {value!r} is not of the form KEY=VALUE")
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except RecursionError:
-            parser.error(
-                f"{option_string}: {' '.join(values)!r}: a dict inside a list cannot be given "
-                "here; write a config with _base_ instead"
-            )
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing have in common.
-
-    Args:
-        parser: The tool's parser; it has the positional argument ``config``.
-    """
-    add_data_options(parser)
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=KeyValue,
-        default={},
-        metavar="KEY=VALUE",
-        help="set any key of the config: train_cfg.max_epochs=20",
-    )
-    parser.add_argument("--work-dir", help="where results go (default: work_dirs/CONFIG[_SCALE])")
-    parser.add_argument(
-        "--amp",
-        nargs="?",
-        const="bf16",
-        choices=("bf16", "fp16"),
-        help="mixed precision (default: bf16, on the CPU too)",
-    )
-    parser.add_argument("--seed", type=int, help="seed of all random numbers")
-    parser.add_argument(
-        "--no-fast-cpu",
-        dest="fast_cpu",
-        action="store_false",
-        help="leave layers on a CPU as torch computes them",
-    )
-    parser.add_argument(
-        "--launcher",
-        choices=("none", "pytorch", "slurm"),
-        default="none",
-        help="set by dist_train.sh, dist_test.sh and slurm_train.sh",
-    )
-
-
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which data a config is for, and at which size it runs.
-
-    Args:
-        parser: The tool's parser; it has the positional argument ``config``.
-    """
-    parser.add_argument(
-        "--scale", metavar="NAME", help="a size that the config declares, such as tiny"
-    )
-    parser.add_argument("--data-root", help="the data set's folder (or environment CAMUS_ROOT)")
-    parser.add_argument(
-        "--dataset",
-        nargs="+",
-        action=KeyValue,
-        default={},
-        metavar="KEY=VALUE",
-        help="set keys of the train, val and test data sets at once: split=ratio frames=ed_es",
-    )
-
-
 def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
     """Load the config that the command line names and apply the options to it.
 
@@ -120,9 +39,6 @@ def read_config(args: argparse.Namespace, needs_data: bool = True) -> Config:
     Args:
         args: Parsed arguments with ``config`` and those of `add_options`.
         needs_data: Whether data sets must know their folder.
-
-    Returns:
-        A config that `build_runner` takes.
 
     Raises:
         ConfigError: The file, a key or a value is wrong.

@@ -177,9 +177,6 @@ class QuietRunner(Runner):
             strict: Not used: weights always have to fit.
             revise_keys: Not used.
 
-        Returns:
-            The checkpoint.
-
         Raises:
             CheckpointError: The file is refused, does not fit the model, or has no training state
                 where a run is to be resumed from it.

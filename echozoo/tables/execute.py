@@ -132,9 +132,6 @@ def execute(
 def _do(run: Run, step: str, workshop: Workshop) -> RunRecord:
     """Run a step to its end; its time is written down as it passes, and added to earlier ones.
 
-    Returns:
-        The run's record.
-
     Raises:
         EchoZooError: It has failed.
     """

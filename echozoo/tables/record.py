@@ -84,9 +84,6 @@ class RunRecord:
 def new_record(run: Run, processes: int = 1) -> RunRecord:
     """Begin the record of a run.
 
-    Returns:
-        Its record; nothing is written.
-
     Raises:
         ConfigError: The config's model cannot be built.
     """

@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from echozoo.engine import launch
 from echozoo.engine.hooks.parameter_table import count_parameters
+from echozoo.options import add_run_options
 from echozoo.registry import MODELS
 from echozoo.tables.definition import Row, TableDefinition
 
@@ -138,7 +139,7 @@ class Run:
         """
         parser = argparse.ArgumentParser()
         parser.add_argument("config")
-        launch.add_options(parser)
+        add_run_options(parser)
         # By names, not places: the same run elsewhere has the same config.
         parent = self.starts_from and self.starts_from.name
         arguments = [str(self.config), *self.options(parent), "--data-root", self.data_name]

@@ -57,9 +57,6 @@ def write_table(
         command: Command line that makes it.
         tex: Write LaTeX too.
 
-    Returns:
-        The files.
-
     Raises:
         ConfigError: A file cannot be written.
     """

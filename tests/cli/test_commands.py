@@ -73,7 +73,7 @@ def test_each_tool_starts_a_command():
         if found := re.search(r'^    run\("(\w+)"\)$', path.read_text(), flags=re.MULTILINE):
             started[found[1]] = name
     assert set(started) <= set(cli.names())
-    assert set(TOOLS) - set(started.values()) == {"benchmark", "benchmark_published"}
+    assert set(TOOLS) - set(started.values()) == {"benchmark"}
     assert set(cli.names()) - set(started) == {"pull", "push"}
     assert {"train", "test", "infer"} <= set(started)
 

@@ -14,6 +14,7 @@ from clinic import PART, write_clinic, write_config
 from echozoo.cli import nnunet as tool
 from echozoo.engine import launch
 from echozoo.films.io import read_volume, write_volume
+from echozoo.options import add_run_options
 from echozoo.zoo import CONFIGS
 
 DATASET = ("--dataset", "split=ratio", "structures=(lv,la)")
@@ -118,7 +119,7 @@ def dice(
 ) -> float:
     args = tool.argparse.ArgumentParser()
     args.add_argument("config")
-    launch.add_options(args)
+    add_run_options(args)
     options = [str(config or CONFIGS / "stored.py"), "--data-root", str(root)]
     options += [*DATASET, f"frames={frames}"] if frames else []
     options += ["--work-dir", str(work_dir)]

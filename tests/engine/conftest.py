@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from echozoo.engine import launch
+from echozoo.options import add_run_options
 
 TOY_CONFIG = Path(__file__).parent / "toy" / "toy_config.py"
 
@@ -37,7 +38,7 @@ def read(clean_slate: None) -> Callable[..., Config]:
     def read(*options: str, config: Path | str = TOY_CONFIG) -> Config:
         parser = argparse.ArgumentParser()
         parser.add_argument("config")
-        launch.add_options(parser)
+        add_run_options(parser)
         return launch.read_config(parser.parse_args([str(config), *options]))
 
     return read

@@ -16,6 +16,7 @@ from warm import warm_context
 
 from echozoo.engine import launch
 from echozoo.engine.config_file import load_config
+from echozoo.options import add_run_options
 from echozoo.phantom import PhantomOptions, write_phantom
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -35,7 +36,7 @@ def train(rank: int, processes: int, port: int, name: str, data: str, folder: st
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
-    launch.add_options(parser)
+    add_run_options(parser)
     os.environ["ECHONET_ROOT"] = f"{data}/echonet"
     layout = "echonet" if name.endswith("_echonet") else "camus"
     options = f"--scale tiny --data-root {data}/{layout} --work-dir {folder}/{processes}"
