@@ -30,9 +30,6 @@ def pull(name: str) -> Path:
     Args:
         name: ``USER/NAME``, or ``USER/NAME@REVISION``; ``hub:`` may stand before it.
 
-    Returns:
-        The file of weights.
-
     Raises:
         CheckpointError: The Hub refuses, cannot be reached, or has no single file of weights there.
         ConfigError: huggingface_hub is not installed.
@@ -64,9 +61,6 @@ def push(weights: Path, name: str, private: bool = False) -> str:
         weights: What `echozoo publish` has written; card and config lie beside it.
         name: ``USER/NAME``; made where it does not exist.
         private: Whether a new repository is seen by its owner alone.
-
-    Returns:
-        The address of its page.
 
     Raises:
         CheckpointError: The Hub refuses or cannot be reached.

@@ -21,9 +21,6 @@ def keep_masks(folder: str | Path, name: str, masks: np.ndarray) -> Path:
         name: Of the film.
         masks: (n, H, W) uint8.
 
-    Returns:
-        The file, NIfTI.
-
     Raises:
         StorageError: It cannot be written.
     """

@@ -28,9 +28,6 @@ def model_card(
         weights: Its safetensors file.
         metadata: The texts in that file.
         results: What ``results.json`` holds; empty where the model was not tested.
-
-    Returns:
-        Markdown.
     """
     sections = {
         "Intended use": _USE,

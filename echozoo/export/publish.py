@@ -68,9 +68,6 @@ def publish(
         licence: Of the weights, likewise.
         half: Write them in half precision.
 
-    Returns:
-        The files.
-
     Raises:
         ConfigError: The folder cannot be written, or the training data or the licence is not known.
         DataError: The results cannot be read.

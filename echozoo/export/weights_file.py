@@ -73,9 +73,6 @@ def verify(path: str | Path) -> dict[str, str]:
     Args:
         path: What `write_weights` has written.
 
-    Returns:
-        Its metadata.
-
     Raises:
         CheckpointError: The file is absent, damaged, without hashes, or was changed.
     """

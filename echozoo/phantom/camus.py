@@ -49,9 +49,6 @@ def write_patient(root: str | Path, number: int, options: PhantomOptions) -> Pat
         root: The phantom's folder.
         number: From 1 on.
         options: The phantom's.
-
-    Returns:
-        The patient's folder.
     """
     name = patient_name(number)
     partial, final = Path(root) / ".partial" / name, place(root, number)

@@ -43,9 +43,6 @@ def read_curves(log: str | Path) -> Curves:
         log: A ``scalars.json``, or a folder with one below it for each run (folders are named by
             time, so their order is that of the runs).
 
-    Returns:
-        The joined curves.
-
     Raises:
         DataError: There is no ``scalars.json``.
     """

@@ -53,9 +53,6 @@ def write_report(folder: str | Path, out_html: str | Path | None = None) -> Path
         folder: The work folder of the test.
         out_html: The page; ``report.html`` in the folder if None.
 
-    Returns:
-        The page's path.
-
     Raises:
         DataError: The folder has no results, or a file in it cannot be read.
         ConfigError: The page cannot be written.

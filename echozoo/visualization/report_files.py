@@ -50,9 +50,6 @@ def read_run(folder: str | Path) -> TestRun:
     Args:
         folder: The work folder that echozoo test wrote ``results.json`` into.
 
-    Returns:
-        What is there.
-
     Raises:
         DataError: There are no results, or a file of them cannot be read.
     """
