@@ -13,7 +13,7 @@ from echozoo.models.prompts import Features, Prompts
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(12, 12), (9, 14)])
 def test_a_dense_prompt_a_structure(size):
-    head = DownUpPromptHead(16, 96, 12, num_structures=2, widths=(24, 8)).eval()
+    head = DownUpPromptHead(2, (24, 8), embed_dims=16, img_size=96, embedding_size=12).eval()
     features = Features.of(torch.rand(3, 16, *size))
     sparse, dense, same = head.embed(features, Prompts())
     assert sparse.shape == (3, 2, 0, 16)
@@ -36,7 +36,7 @@ def test_takes_clicks_as_sam_does():
 
 
 def test_a_place_far_away_counts():
-    head = DownUpPromptHead(8, 96, 12, num_structures=1, widths=(8, 8)).eval()
+    head = DownUpPromptHead(1, (8, 8), embed_dims=8, img_size=96, embedding_size=12).eval()
     embedding = torch.rand(1, 8, 12, 12, requires_grad=True)
     dense = head.embed(Features.of(embedding), Prompts())[1]
     dense[0, 0, :, 5, 5].sum().backward()
