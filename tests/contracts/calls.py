@@ -31,7 +31,7 @@ class Kind:
 
     def given(self, part: type) -> dict:
         """The arguments that every part of the kind gets, of those that this one takes."""
-        taken = inspect.signature(part.__init__).parameters
+        taken = registry.parameters_of(part) or ()
         return {name: SIZES[name] for name in self.sizes if name in taken}
 
     def inputs(self, part: nn.Module, batch: int, frames: int) -> Tensors:
