@@ -28,26 +28,30 @@ work_dir = "/private/run"
 """
 UNET = """
 _base_ = "{configs}/unet.py"
-model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))
+model = dict(
+    backbone=dict(base_channels=4, num_stages=3, strides=(1, 1, 1), enc_num_convs=(1, 1, 1),
+                  dec_num_convs=(1, 1), downsamples=(True, True), enc_dilations=(1, 1, 1),
+                  dec_dilations=(1, 1)),
+    decode_head=dict(in_channels=4, channels=4, in_index=2),
+)
 size = dict(dataset=dict(image_size=(32, 48), structures=("lv", "myo", "la")))
 test_dataloader = size
 """
 APG = """
 _base_ = "{configs}/samus_tra.py"
 model = dict(
-    backbone=dict(embed_dims=16, depth=2, num_heads=2, global_attn_indexes=(1,), img_size=64,
+    backbone=dict(embed_dims=16, depth=1, num_heads=2, global_attn_indexes=(0,), img_size=64,
                   pos_embed_size=16, window_size=3, conv_channels=(4, 4, 8), out_channels=16),
     prompt_head=dict(_delete_=True, type="APG", embed_dims=16, img_size=64, embedding_size=8,
-                     num_structures=3, num_task_tokens=6, num_heads=2, head_dims=8, ffn_dims=16),
+                     num_structures=3, num_task_tokens=6, depth=1, num_heads=2, head_dims=8,
+                     ffn_dims=16),
     decoder=dict(embed_dims=16, num_heads=2, mlp_dims=16, iou_head_hidden=8, transformer_depth=1),
     frozen=("backbone.*", "prompt_head.encoder.*", "decoder.*"),
 )
 test_dataloader = dict(dataset=dict(image_size=(64, 64)))
 """
 INSERTS = UNET.replace(
-    "base_channels=4",
-    """base_channels=4,
-        inserts=[dict(type="TRA", at="encoder.4")]""",
+    "base_channels=4,", 'base_channels=4, inserts=[dict(type="TRA", at="encoder.2")],'
 )
 TEXTS = {"tra": TRA, "unet": UNET, "apg": APG, "inserts": INSERTS}
 
