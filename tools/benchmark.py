@@ -426,7 +426,10 @@ def main() -> int:
     title = f"{args.part}: {machine()}, {torch.get_num_threads()} threads"
     print(markdown("Benchmark", [Section(title, [Grid(names, cells)])]))
     if args.out:
-        print(write_content(args.out, origin() | dict(title=title, part=args.part, rows=rows)))
+        # No folder of this machine: of a path, its last name.
+        words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+        made = dict(command=" ".join(["tools/benchmark.py", *words]), title=title, rows=rows)
+        print(write_content(args.out, origin() | made))
     wrong = [
         f"{row['side']} differs by {row['difference']:.1e}, wanted < {TOLERANCE:.0e}"
         for row in rows
