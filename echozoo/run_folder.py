@@ -98,9 +98,6 @@ def find_config(folder: str | Path) -> Path:
 def describe(checkpoint: str | Path) -> dict[str, Any]:
     """Read what a checkpoint says of itself; its tensors stay on the disk, no code runs.
 
-    Args:
-        checkpoint: A ``.pth`` file.
-
     Returns:
         What is in the file; empty where it is no checkpoint of a run.
     """

@@ -236,10 +236,6 @@ class EchoInferencer:
     def film(self, task: Task, bar: Progress | None = None) -> SegmentedFilm:
         """Segment one film and write its results, where they are not there already.
 
-        Args:
-            task: The film.
-            bar: Shows its frames.
-
         Raises:
             NoFilmError: It is something else than a B-mode film.
             EchoZooError: It fails.

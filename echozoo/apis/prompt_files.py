@@ -110,12 +110,6 @@ def prompts_of_film(
 ) -> list[FilmPrompts]:
     """Choose and check the prompts of one film.
 
-    Args:
-        source: What `read_prompts` returned.
-        folder: Likewise.
-        loaded: The model.
-        film: The film.
-
     Returns:
         Of each frame that is prompted, the first frame first.
 

@@ -18,11 +18,6 @@ _SHARED = ("image_size", "clip_length", "structures")
 def average(cfg: Config, weights: str, others: Sequence[str]) -> None:
     """Let a test average a model with others; data and post-processing stay its own.
 
-    Args:
-        cfg: The config to change, of the first.
-        weights: The file of the first.
-        others: Folders of further runs, or published weights.
-
     Raises:
         ConfigError: One has no config, or sees other clips or structures.
         CheckpointError: One has no checkpoint.

@@ -60,9 +60,6 @@ def refuse_gaps(report: LoadReport) -> None:
 def check_fit(cfg: Config) -> None:
     """Load the weights that a config is to be run with into a model that is thrown away.
 
-    Args:
-        cfg: A config of `echozoo.engine.launch.read_config`, with ``load_from``.
-
     Raises:
         CheckpointError: They are damaged or do not fit. Of a run's checkpoint the line says with
             what the run was trained.

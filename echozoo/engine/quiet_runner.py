@@ -114,11 +114,6 @@ class QuietRunner(Runner):
     def resume(self, filename: str, *args, **kwargs) -> None:
         """Go on from a checkpoint's place, weights and moments by this config's schedule.
 
-        Args:
-            filename: The checkpoint.
-            *args: As for mmengine's.
-            **kwargs: As for mmengine's.
-
         Raises:
             CheckpointError: It does not fit the model or the optimiser.
         """
@@ -133,13 +128,7 @@ class QuietRunner(Runner):
             ) from error
 
     def save_checkpoint(self, *args, meta: dict | None = None, **kwargs) -> None:
-        """Save a checkpoint that tells by which command it was trained.
-
-        Args:
-            *args: As for mmengine's.
-            meta: Further facts of it.
-            **kwargs: As for mmengine's.
-        """
+        """Save a checkpoint that tells by which command it was trained."""
         meta = {**(meta or {}), "command": command_line()}
         super().save_checkpoint(*args, meta=meta, **kwargs)
 

@@ -42,10 +42,6 @@ def load_from_file(
 ) -> dict[str, Any]:
     """Read a checkpoint from this machine's disk, for mmengine.
 
-    Args:
-        filename: A ``.pth`` or ``.safetensors`` file.
-        map_location: As for ``torch.load``.
-
     Returns:
         The checkpoint, without the config texts that mmengine would run.
 
@@ -63,10 +59,6 @@ def load_from_file(
 
 def load_from_elsewhere(filename: str, map_location: object = None) -> dict[str, Any]:
     """Refuse an address: what a run starts from is a file that somebody has looked at.
-
-    Args:
-        filename: ``https://...``, ``torchvision://...`` and the like.
-        map_location: Not used.
 
     Raises:
         CheckpointError: Always.

@@ -90,11 +90,6 @@ def leave_trackers(cfg: Config) -> None:
 def cache_features(cfg: Config, folder: str | None, limit_gb: float) -> None:
     """Let a run keep the features of its frozen encoder.
 
-    Args:
-        cfg: The config to change.
-        folder: See `FeatureCacheHook`.
-        limit_gb: See `FeatureCacheHook`.
-
     Raises:
         ConfigError: Training images are another every time, so that nothing would be used twice.
     """

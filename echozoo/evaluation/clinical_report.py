@@ -96,12 +96,6 @@ def side_by_side(
 ) -> dict[str, Any]:
     """One row of a CSV file: a patient's numbers, measured and of another source.
 
-    Args:
-        patient: Its name.
-        measured: What was measured.
-        reference: What it is compared with.
-        other: What the other source's columns begin with.
-
     Returns:
         Columns and values.
     """
@@ -117,10 +111,6 @@ def as_content(comparison: Mapping[str, Agreement]) -> dict[str, Any]:
 
 def agreement_table(title: str, comparison: Mapping[str, Agreement]) -> str:
     """Lay out agreement as text, intervals below their numbers.
-
-    Args:
-        title: What was compared with what.
-        comparison: As `compare` gives it.
 
     Returns:
         Plain text, some 90 characters wide.

@@ -61,9 +61,6 @@ empty (structure there, prediction empty) and absent (structure not in the refer
 def results_table(summaries: Sequence[Summary]) -> str:
     """Lay out summaries as text: structures with intervals, then instants and views.
 
-    Args:
-        summaries: As `summarise` gives them.
-
     Returns:
         Plain text, some 110 characters wide.
     """
@@ -98,10 +95,6 @@ def flags_note(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def write_csv(folder: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write one line a case to ``results.csv``; a metric that is NaN is an empty cell.
-
-    Args:
-        folder: Made where it does not exist.
-        rows: Cases with equal keys, which become the columns.
 
     Raises:
         ConfigError: The file cannot be written.

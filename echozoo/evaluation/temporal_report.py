@@ -112,13 +112,7 @@ def intervals(
 def scalars(
     counts: dict[str, dict[str, Any]], keys: Sequence[str], num_unjudged: int
 ) -> dict[str, float]:
-    """Name the counts as metrics.
-
-    Args:
-        counts: By side.
-        keys: The judged attributes.
-        num_unjudged: Films that could not be judged.
-    """
+    """Name the counts as metrics."""
     found, floor = (counts[side] for side in SIDES)
     metrics = {
         "tci_frames": found["inconsistent_frames"],
@@ -216,12 +210,6 @@ def table(
     keys: Sequence[str],
 ) -> str:
     """Lay out the counts as text, denominators and the limits' provenance with them.
-
-    Args:
-        counts: By side, of at least one film.
-        spread: As `intervals` gives it.
-        limits: Those used.
-        keys: The judged attributes.
 
     Returns:
         Plain text, some 100 characters wide but for its last line.

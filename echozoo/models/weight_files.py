@@ -83,9 +83,6 @@ def check_finite(weights: Mapping[str, Tensor], model: nn.Module, name: str) -> 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read the weights in a file: a flat dict from key to tensor, on the CPU.
 
-    Args:
-        path: As for `load_safely`.
-
     Raises:
         CheckpointError: As `load_safely`, and where the file holds something else than weights.
     """

@@ -147,10 +147,6 @@ def read_session(path: Path, film: Any) -> KeptSession:
     Where the film is cut to another part than it was then (``--no-crop``), label maps are moved,
     and prompts that lie outside are left out: their masks stay.
 
-    Args:
-        path: The file.
-        film: The `echozoo.films.film.EchoFilm`.
-
     Raises:
         DataError: The file is damaged, or is of a film of other frames.
     """

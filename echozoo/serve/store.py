@@ -91,9 +91,6 @@ class Store:
     def claim(self, film: str) -> Place:
         """Take a film's folder.
 
-        Args:
-            film: What `film_id` says.
-
         Raises:
             Refusal: Another server has it (409), or there is none of this name (404).
         """
@@ -134,9 +131,6 @@ class Place:
 
     def read(self, film: Any) -> tuple[KeptSession, str]:
         """The session of the film, empty where none is kept.
-
-        Args:
-            film: The `echozoo.films.film.EchoFilm`.
 
         Returns:
             The session, and one line about a damaged one that was set aside ("" without).

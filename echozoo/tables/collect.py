@@ -82,10 +82,6 @@ class RowResult:
 def pools_of(planned: PlannedRow, tested: Sequence[TestedRun]) -> list[list[TestedRun]]:
     """Put the folds of a seed together, in which each patient is tested once.
 
-    Args:
-        planned: Says how many folds there are to be.
-        tested: The runs that have results.
-
     Returns:
         A list of runs a seed; a seed with folds missing is left out, as some patients would be.
     """

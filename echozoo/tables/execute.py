@@ -97,11 +97,6 @@ def execute(
     interrupted, the one in progress is stopped as Ctrl-C stops it: the same call goes on from its
     last checkpoint.
 
-    Args:
-        runs: Those that others start from before these.
-        workshop: What to run them with.
-        show: Takes a line for a person.
-
     Returns:
         Why they failed, in one line each, of those that did.
     """

@@ -19,10 +19,6 @@ from echozoo.tables.runs import PlannedRow, PlannedTable, Run, Settings, key_val
 def plan_table(table: TableDefinition, settings: Settings) -> PlannedTable:
     """Find the runs of every row of a table.
 
-    Args:
-        table: Its definition.
-        settings: Of the call.
-
     Returns:
         The rows with their runs.
 

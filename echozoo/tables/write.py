@@ -49,14 +49,6 @@ def write_table(
 ) -> list[Path]:
     """Write a table as Markdown and CSV, and as LaTeX if asked for.
 
-    Args:
-        table: Its definition.
-        results: Of its rows.
-        comparisons: Of its rows with their baselines.
-        out: Folder of the files, which bear the table's name.
-        command: Command line that makes it.
-        tex: Write LaTeX too.
-
     Raises:
         ConfigError: A file cannot be written.
     """

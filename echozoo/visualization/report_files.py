@@ -47,9 +47,6 @@ class TestRun:
 def read_run(folder: str | Path) -> TestRun:
     """Read the folder of a test.
 
-    Args:
-        folder: The work folder that echozoo test wrote ``results.json`` into.
-
     Raises:
         DataError: There are no results, or a file of them cannot be read.
     """

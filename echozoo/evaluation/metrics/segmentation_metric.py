@@ -210,9 +210,6 @@ def merge_clips(clips: Iterable[ScoredClip]) -> list[dict[str, Any]]:
     Where clips share a frame, the one counts that `echozoo.datasets.shared_frames.rank` prefers,
     as in inference: a rule that the order of clips, and so the number of processes, does not enter.
 
-    Args:
-        clips: Scored clips, possibly the same one twice.
-
     Returns:
         One row a case, sorted by film and frame.
     """

@@ -65,10 +65,6 @@ class ManualPromptHead(SAMPromptHead):
     def name(self, sparse: Tensor, structures: Sequence[int] | None = None) -> Tensor:
         """Add the tokens that say which structures are meant, where the head has them.
 
-        Args:
-            sparse: (N, K, n, C).
-            structures: As for `embed`.
-
         Returns:
             (N, K, n + 1, C), or ``sparse`` as it is.
         """

@@ -90,11 +90,7 @@ class ClipSegmentorMixin(WholeFilms):
 
 
 def summed(losses: dict[str, Tensor]) -> Tensor:
-    """Sum what training minimises, leaving out accuracies, in this process alone.
-
-    Args:
-        losses: Scalars by name.
-    """
+    """Sum what training minimises, leaving out accuracies, in this process alone."""
     return sum(value.mean() for name, value in losses.items() if "loss" in name)
 
 
