@@ -22,7 +22,11 @@ def options(data: Path, run: str, batch_size: int) -> list[str]:
     """Of a training of two epochs."""
     given = ["--scale", "tiny", "--from-scratch", "--no-augmentation", "--data-root", str(data)]
     given += ["--work-dir", run, "--dataset", "frames=ed_es", "split=ratio", "--cfg-options"]
-    return [*given, "train_cfg.max_epochs=2", f"train_dataloader.batch_size={batch_size}"]
+    given += ["train_cfg.max_epochs=2", f"train_dataloader.batch_size={batch_size}"]
+    # In this process's own loaders: workers would only have to be started.
+    for part in ("train", "val"):
+        given += [f"{part}_dataloader.{k}" for k in ("num_workers=0", "persistent_workers=False")]
+    return given
 
 
 def train_in_two(folder: Path, *given: str) -> str:
