@@ -9,5 +9,5 @@ _base_ = "samus_tra.py"
 
 model = dict(
     backbone=dict(temporal_position="before_attention", temporal_blocks="all"),
-    film_losses=[dict(type="TemporalSmoothness")],
+    film_losses=[dict(type="TemporalSmoothness", weight=0.1)],
 )
