@@ -29,10 +29,11 @@ class WhittakerSmoother(FilmStep):
     are taken, x = (I + w D'D)^-1 s with the rows (-1/2, 1, -1/2) of D (E. T. Whittaker, 1923): one
     solution of a banded system of T equations. An outline of constant speed costs nothing: a motion
     of n frames a cycle keeps 1 / (1 + w (1 - cos(2 pi / n))^2) of its amplitude, 99 % at w = 4 and
-    n = 22, as of a beat at 25 frames a second, where a penalty on first differences or a wide Gaussian would flatten the beat. A pixel
-    is of the region, background among them, whose distance is the largest. Of the wall, its outer
-    outline is smoothed: what moves through a thin wall has no straight course of distances. Films
-    are read some frames at a time; those around them enter as far as they have any weight.
+    n = 22, as of a beat at 25 frames a second, where a penalty on first differences or a wide
+    Gaussian would flatten the beat. A pixel is of the region, background among them, whose distance
+    is the largest. Of the wall, its outer outline is smoothed: what moves through a thin wall has
+    no straight course of distances. Films are read some frames at a time; those around them enter
+    as far as they have any weight.
 
     A structure that a frame lacks has no say there; where frames before and after show it, it is
     filled in. Pinned frames stay as they are. Fewer than three frames stay so, too.
