@@ -9,7 +9,7 @@ protocol = "Nothing of this is published together, nor on all frames of films."
 dataset = dict(split="ratio")
 
 measured = (
-    "dice", "hd95_mm", "tci", "area_change", "roughness", "jitter", "empty",
+    "dice", "hd95_mm", "tci", "area_change", "ef_error", "roughness", "jitter", "empty",
 )  # fmt: skip
 compared = ("dice_with_empty_as_0", "tci", "area_change")
 baseline = "SAMUS"

@@ -23,7 +23,7 @@ class TestedRun:
     Attributes:
         run: The run.
         record: Of its making.
-        files: Rows of results.csv and temporal.csv, by "results" and "temporal".
+        files: Rows of results.csv, temporal.csv and ef.csv, by "results", "temporal", "ef".
         temporal: temporal.json: limits with provenance, counts of predictions and references.
     """
 
@@ -126,7 +126,7 @@ def read_tested(run: Run) -> TestedRun | None:
     record = read_record(run.folder)
     if record is None or not record.tested or not (run.folder / "results.csv").is_file():
         return None
-    files = {name: read_rows(run.folder / f"{name}.csv") for name in ("results", "temporal")}
+    files = {name: read_rows(run.folder / f"{name}.csv") for name in ("results", "temporal", "ef")}
     return TestedRun(run, record, files, read_json(run.folder / "temporal.json", dict))
 
 

@@ -34,7 +34,7 @@ class Quantity:
     Attributes:
         heading: Of its column, with the unit.
         meaning: Said under the table.
-        file: "results" or "temporal": the CSV of a run that it is computed from.
+        file: "results", "temporal" or "ef": the CSV of a run that it is computed from.
         select: From the file's rows to cases by a key that is the same in every run.
         decimals: Shown.
         factor: From the file's unit to the one shown.
@@ -96,6 +96,13 @@ def _course(name: str) -> Callable:
     return select
 
 
+def _ef_error(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
+    for row in rows:
+        error = abs(row["ef_percent"] - row["reference_ef_percent"])
+        if not math.isnan(error):
+            yield row["patient"], Case(row["patient"], "", error)
+
+
 def _error_to_threshold(rows: Rows) -> Iterator[tuple[Hashable, Case]]:
     for row in _judged(rows):
         yield row["sequence"], Case(row["patient"], "", row["error_to_threshold"])
@@ -150,6 +157,12 @@ QUANTITIES: dict[str, Quantity] = {
         "difference of the percentage of the LV's area that is lost from ED to ES, a film",
         "temporal",
         _course("area_change_error_pp"),
+    ),
+    "ef_error": Quantity(
+        "error of the EF, points",
+        "difference from the reference masks' EF, a patient whose masks have one",
+        "ef",
+        _ef_error,
     ),
     "roughness": Quantity(
         "roughness of the area, %",

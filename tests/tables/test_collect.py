@@ -89,6 +89,17 @@ def test_frames_and_sequences_of_judged_films() -> None:
     assert measure(QUANTITIES["tci"], []) is None
 
 
+def test_errors_of_the_ejection_fraction_are_of_patients_who_have_one() -> None:
+    percent = {"a": (50.0, 60.0), "b": (63.0, 60.0), "c": (math.nan, 60.0), "d": (55.0, math.nan)}
+    rows = [
+        {"patient": name, "ef_percent": found, "reference_ef_percent": wanted}
+        for name, (found, wanted) in percent.items()
+    ]
+    error = measure(QUANTITIES["ef_error"], [rows])
+    assert (error.value, error.total) == (6.5, 2)
+    assert measure(QUANTITIES["ef_error"], [[]]) is None, "no ef.csv"
+
+
 def test_absent_structures_are_no_cases_and_a_structure_never_found_has_no_mean() -> None:
     rows = results(FIRST, absent=[("b", 0, "la"), ("a", 1, "la")])
     assert measure(QUANTITIES["dice_la"], [rows]).value == pytest.approx(0.6)
