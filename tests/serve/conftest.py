@@ -198,15 +198,22 @@ def _showing(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text))
-    page.on("requestfailed", lambda request: complaints.append(request.url))
+    page.on("requestfailed", lambda request: complaints.append(_failure(request)))
     page.goto(address)
     page.wait_for_selector("#structures input")
     yield page
     if not page.is_closed():
         page.wait_for_timeout(100)
-    # The browser itself notes every answer of 4xx.
-    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+    assert [text for text in complaints if not text.startswith(_EXPECTED)] == []
     context.close()
+
+
+# What the browser notes of every answer of 4xx; and a reload gives up what is still asked for.
+_EXPECTED = ("Failed to load resource", "net::ERR_ABORTED")
+
+
+def _failure(request: Any) -> str:
+    return f"{request.failure} {request.url}"
 
 
 @pytest.fixture(scope="session")
