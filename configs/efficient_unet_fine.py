@@ -7,19 +7,7 @@ Command: tools/train.py configs/efficient_unet_fine.py --data-root PATH
 _base_ = "efficient_unet.py"
 
 model = dict(pretrained="work_dirs/efficient_unet")
-train_pipeline = [
-    dict(type="LoadResizedClip", keep_aspect=True),
-    dict(type="RandomSector", prob=0.1),
-    dict(type="RandomGamma", gamma=(0.7, 1.5), prob=0.4),
-    dict(type="RandomDepthGain", prob=0.15),
-    dict(type="RandomSpeckle", prob=0.15),
-    dict(type="RandomBlur", prob=0.15),
-    dict(type="RandomAffine", rotate=12, scale=(0.9, 1.2), translate=0.06, prob=0.6),
-    dict(type="RandomScreen", prob=0.15),
-    dict(type="RandomContrast", contrast=(0.8, 1.3), prob=0.3),
-    dict(type="PackClip"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_.light_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, by_epoch=False, end=50),

@@ -18,6 +18,19 @@ train_pipeline = [
     dict(type="RandomContrast", contrast=(0.7, 1.6), prob=0.5),
     dict(type="PackClip"),
 ]
+# Of the last epochs.
+light_pipeline = [
+    dict(type="LoadResizedClip", keep_aspect=True),
+    dict(type="RandomSector", prob=0.1),
+    dict(type="RandomGamma", gamma=(0.7, 1.5), prob=0.4),
+    dict(type="RandomDepthGain", prob=0.15),
+    dict(type="RandomSpeckle", prob=0.15),
+    dict(type="RandomBlur", prob=0.15),
+    dict(type="RandomAffine", rotate=12, scale=(0.9, 1.2), translate=0.06, prob=0.6),
+    dict(type="RandomScreen", prob=0.15),
+    dict(type="RandomContrast", contrast=(0.8, 1.3), prob=0.3),
+    dict(type="PackClip"),
+]
 test_pipeline = [
     dict(type="LoadClip"),
     dict(type="ResizeClip", keep_aspect=True),
